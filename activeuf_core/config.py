@@ -1,0 +1,144 @@
+"""Config files as data: strict models, and errors that name file, key, value and what is allowed.
+
+In: YAML files. Out: frozen pydantic models. Each room declares its own model in `<room>/config.py`, beside the
+code that reads it; this module only knows how to check one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from activeuf_core.errors import ConfigError, choose_from
+
+KEY_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,199}")
+"""Names that become partition keys and folders. No `,` (the backfill command splits on it), no `/` or `|`."""
+
+
+class StrictModel(BaseModel):
+    """A frozen config section: an unknown key is an error, and so is a value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, strict=False)
+
+
+class ModelRef(StrictModel):
+    """A model by name; `identity` is its pinned hub revision or the digest of its folder, never its path."""
+
+    name: str
+    identity: str
+
+
+class DataRef(StrictModel):
+    """A data source by name; `identity` is its pinned hub revision or the digest of its files."""
+
+    name: str
+    identity: str
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def check_key(name: str, what: str, where: Path | str) -> str:
+    """Return `name` if it can be a partition key and a folder name.
+
+    Raises: ConfigError, naming the file and the character set.
+    """
+    if KEY_PATTERN.fullmatch(name) and ".." not in name:
+        return name
+    raise ConfigError(
+        f"{where}: {what} {name!r} cannot be a partition key. Allowed: letters, digits and . _ - = +, "
+        "at most 200 characters, no '..', beginning with a letter or a digit. Rename it."
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping.
+
+    Raises: ConfigError when the file is missing, is not YAML, repeats a key, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Check the path and its rights.") from error
+    try:
+        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: holds a {type(data).__name__}, expected a mapping of keys to values.")
+    return data
+
+
+def parse(model: type[Section], data: Mapping[str, Any], where: Path | str) -> Section:
+    """Check `data` against `model`.
+
+    Raises: ConfigError with one line per wrong key: where it stands, its value, and what is allowed.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        lines = [_explain(model, dict(item)) for item in error.errors(include_url=False)]
+        raise ConfigError(f"{where}: " + f"\n{where}: ".join(lines)) from error
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `over` on `base`: mappings are merged key by key, everything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(below, value) if both else value
+    return merged
+
+
+def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:
+    """Turn one pydantic error into a line of ours."""
+    location = ".".join(str(part) for part in item["loc"]) or "(top level)"
+    if item["type"] == "extra_forbidden":
+        parent = _model_at(model, item["loc"][:-1])
+        allowed = choose_from(item["loc"][-1], parent.model_fields if parent else ())
+        return f"unknown key {location!r} (value {item['input']!r}); {allowed}."
+    if item["type"] == "missing":
+        return f"key {location!r} is missing. Add it."
+    return f"key {location!r} has the value {item['input']!r}: {item['msg']}."
+
+
+def _model_at(model: type[BaseModel], path: tuple[Any, ...]) -> type[BaseModel] | None:
+    """Return the model that owns the key at `path`, or None where the path leaves plain models."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if current is None or part not in current.model_fields:
+            continue  # a union tag or a list index: stay at the last model known
+        current = _first_model(current.model_fields[part].annotation, part)
+    return current
+
+
+def _first_model(annotation: Any, part: Any) -> type[BaseModel] | None:
+    """Return the pydantic model inside an annotation such as `X | None` or `list[X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = [_first_model(arg, part) for arg in getattr(annotation, "__args__", ())]
+    return next((found for found in inner if found is not None), None)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe YAML loader for which a key given twice is an error (plain YAML keeps the last one)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping, refusing repeated keys."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (str, int, float)) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key) if isinstance(key, (str, int, float)) else None
+        return super().construct_mapping(node, deep)
