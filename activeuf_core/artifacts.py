@@ -1,0 +1,276 @@
+"""Artifacts: published whole, with a manifest written last, or not at all.
+
+An artifact is a folder addressed by the fingerprint of its recipe. It is *complete* when its manifest is there, is
+whole, names this fingerprint, and lists files that have the recorded sizes (and, where asked, digests). Nothing else
+counts: not a file's existence, not a job's exit code.
+
+Publishing: digest every file, write the manifest, flush both to disk, rename the folder into place. A reader sees
+the old state or the new one. Standard library only: the task wrapper runs this inside every SLURM task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from activeuf_core.errors import ArtifactError
+from activeuf_core.fingerprint import digest_of
+from activeuf_core.paths import MANIFEST, Layout
+
+MANIFEST_FORMAT = 1
+READ_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of an artifact."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is, what it was made from, and by what.
+
+    `inputs` maps an asset to the fingerprints that were read, by partition. `metadata` and `checks` are what the
+    stage reported; `provenance` is where and when it ran (git commit, library versions, job ids, seconds).
+    """
+
+    asset: str
+    partition: str
+    fingerprint: str
+    version: str
+    generation: int
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, str]]
+    files: tuple[FileRecord, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Mapping[str, Any], ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed_blocking_checks(self) -> tuple[str, ...]:
+        """Names of the checks that stop everything downstream."""
+        return tuple(c["name"] for c in self.checks if c["blocking"] and not c["passed"])
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found at an artifact's address: a manifest when complete, else a reason."""
+
+    manifest: Manifest | None
+    reason: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the artifact can be used."""
+        return self.manifest is not None
+
+
+class ArtifactStore:
+    """The artifacts of one home."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def inspect(self, asset: str, fingerprint: str, *, digests: bool = False) -> Inspection:
+        """Say whether an artifact is complete, and if not, why.
+
+        Args: digests: also read every file and compare its SHA-256 (about 1 GB/s).
+        """
+        folder = self.layout.artifact(asset, fingerprint)
+        try:
+            manifest = _read_manifest(folder / MANIFEST)
+        except FileNotFoundError:
+            return Inspection(None, "broken: no manifest" if folder.exists() else "missing")
+        except (ValueError, KeyError, TypeError) as error:
+            return Inspection(None, f"broken: manifest unreadable ({error})")
+        if (manifest.asset, manifest.fingerprint) != (asset, fingerprint):
+            found = f"{manifest.asset}/{manifest.fingerprint}"
+            return Inspection(None, f"foreign: the manifest is that of {found}")
+        problem = _first_problem(folder, manifest, digests)
+        return Inspection(None, problem) if problem else Inspection(manifest)
+
+    def require(self, asset: str, fingerprint: str) -> Path:
+        """Return the folder of a complete artifact.
+
+        Raises: ArtifactError when it is missing or broken.
+        """
+        found = self.inspect(asset, fingerprint)
+        folder = self.layout.artifact(asset, fingerprint)
+        if found.is_complete:
+            return folder
+        raise ArtifactError(f"{asset}: {folder} is {found.reason}. Materialize {asset} for this partition first.")
+
+    def publish(self, manifest: Manifest, output: Path) -> Manifest:
+        """Move the finished folder `output` to its address; return the manifest that stands there.
+
+        When a complete artifact is already there, it stays and `output` is left alone. A broken one is moved to
+        the trash. Raises: ArtifactError when `output` holds no file.
+        """
+        standing = self.inspect(manifest.asset, manifest.fingerprint).manifest
+        if standing is not None:
+            return standing
+        (output / MANIFEST).unlink(missing_ok=True)
+        files = tuple(_record(path, output) for path in sorted(_files_below(output)))
+        if not files:
+            raise ArtifactError(
+                f"{manifest.asset}[{manifest.partition}]: the stage ended without writing a file to {output}; "
+                "an artifact needs at least one. Look at the stage's log."
+            )
+        complete = Manifest(**{**_fields(manifest), "files": files})
+        write_json(output / MANIFEST, _sealed(complete))
+        target = self.layout.artifact(manifest.asset, manifest.fingerprint)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._set_aside(target)
+        os.rename(output, target)
+        _sync_folder(target.parent)
+        return complete
+
+    def discard(self, asset: str, fingerprint: str) -> None:
+        """Move an artifact to the trash, so that it is made again."""
+        self._set_aside(self.layout.artifact(asset, fingerprint))
+
+    def generation(self, asset: str, recipe: str) -> int:
+        """Return how often a recipe was re-run on purpose (0: never)."""
+        try:
+            return int(read_json(self.layout.generation(asset, recipe))["generation"])
+        except FileNotFoundError:
+            return 0
+
+    def next_generation(self, asset: str, recipe: str) -> int:
+        """Start a new generation of a recipe: everything downstream turns stale."""
+        number = self.generation(asset, recipe) + 1
+        write_json(self.layout.generation(asset, recipe), {"generation": number})
+        return number
+
+    @contextlib.contextmanager
+    def claim(self, asset: str, fingerprint: str) -> Iterator[bool]:
+        """Try to lock an artifact; yield whether we hold it. The lock ends with the process, however it ends."""
+        with self._open_claim(asset, fingerprint) as handle:
+            yield _try_lock(handle)
+
+    def is_claimed(self, asset: str, fingerprint: str) -> bool:
+        """Whether some task works on this artifact at this moment."""
+        with self.claim(asset, fingerprint) as ours:
+            return not ours
+
+    def _open_claim(self, asset: str, fingerprint: str) -> IO[str]:
+        path = self.layout.claim(asset, fingerprint)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+
+    def _set_aside(self, target: Path) -> None:
+        if target.exists() or target.is_symlink():
+            self.layout.trash.mkdir(parents=True, exist_ok=True)
+            aside = f"{target.parent.name}-{target.name}-{secrets.token_hex(4)}"
+            os.rename(target, self.layout.trash / aside)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with partial.open("w", encoding="utf-8") as handle:
+        json.dump(value, handle, indent=1, sort_keys=True, allow_nan=False)
+        handle.write("\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(partial, path)
+    _sync_folder(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    with path.open(encoding="utf-8") as handle:
+        return json.load(handle)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy an artifact's files, without its manifest, into a stage's output."""
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(READ_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _fields(manifest: Manifest) -> dict[str, Any]:
+    return {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
+
+
+def _sealed(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest as JSON with its own digest, so that a torn or edited one is recognised."""
+    body = json.loads(json.dumps({"format": MANIFEST_FORMAT, **asdict(manifest)}))
+    return {**body, "seal": digest_of(body)}
+
+
+def _read_manifest(path: Path) -> Manifest:
+    body = read_json(path)
+    seal = body.pop("seal", None)
+    if seal != digest_of(body):
+        raise ValueError("its seal does not match its content")
+    if body.pop("format") != MANIFEST_FORMAT:
+        raise ValueError(f"format is not {MANIFEST_FORMAT}")
+    files = tuple(FileRecord(**record) for record in body.pop("files"))
+    return Manifest(**{**body, "files": files, "checks": tuple(body["checks"])})
+
+
+def _first_problem(folder: Path, manifest: Manifest, digests: bool) -> str:
+    for record in manifest.files:
+        path = folder / record.path
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return f"broken: {record.path} is gone"
+        if size != record.size:
+            return f"broken: {record.path} has {size} bytes, the manifest says {record.size}"
+        if digests and file_sha256(path) != record.sha256:
+            return f"corrupt: {record.path} has other content than the manifest says"
+    return ""
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _record(path: Path, folder: Path) -> FileRecord:
+    record = FileRecord(path.relative_to(folder).as_posix(), path.stat().st_size, file_sha256(path))
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return record
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,234 @@
+"""The furniture of every stage: how it is started, what it reads, how it reports.
+
+`python -m activeuf_core.<stage> --config job.json --run-dir DIR` runs the units of a job one after the other. A stage
+is a function `run(context)`; it reads `context.input(...)`, writes files to `context.output`, and reports progress,
+metrics, metadata and checks. It never publishes: whoever started it does (`activeuf_core.task`).
+
+By hand, `--config` may also be one unit in short, as YAML or JSON: `asset`, `config`, `inputs` (asset: folder) and
+`locations` (model or data name: path).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from activeuf_core.artifacts import write_json
+from activeuf_core.config import DataRef, ModelRef, parse, read_yaml
+from activeuf_core.errors import ActiveUFError, ConfigError, DataError, choose_from
+from activeuf_core.jobs import Unit
+from activeuf_core.paths import METRICS, RunFolder, UnitFolder
+from activeuf_core.provenance import git_commit, library_versions
+
+log = logging.getLogger("activeuf")
+Config = TypeVar("Config", bound=BaseModel)
+PREVIEW_ROWS = 5
+PREVIEW_CHARACTERS = 160
+PROGRESS_INTERVAL_S = 0.5
+
+
+class StageContext:
+    """What a stage sees of the unit that it works on."""
+
+    def __init__(self, unit: Unit, folder: UnitFolder, checkpoints: Path) -> None:
+        self.unit = unit
+        self.asset = unit.asset
+        self.partition = unit.partition
+        self.output = folder.output
+        self.checkpoints = checkpoints
+        self.metadata: dict[str, Any] = {}
+        self.checks: list[dict[str, Any]] = []
+        self._folder = folder
+        self._started = time.time()
+        self._progress_written = 0.0
+
+    @property
+    def runtime(self) -> Mapping[str, Any]:
+        """Settings that are not part of the recipe: threads, tracking."""
+        return self.unit.runtime
+
+    def config(self, model: type[Config]) -> Config:
+        """Return the stage's config, checked. Raises: ConfigError."""
+        return parse(model, self.unit.config, f"{self.asset}[{self.partition}]")
+
+    def input(self, asset: str) -> Path:
+        """Return the folder of the one partition of `asset` that this unit reads.
+
+        Raises: DataError when there is not exactly one.
+        """
+        folders = self.inputs(asset)
+        if len(folders) != 1:
+            raise DataError(f"{self.asset}[{self.partition}]: expected one {asset}, got {len(folders)}: {sorted(folders)}.")
+        return next(iter(folders.values()))
+
+    def inputs(self, asset: str) -> dict[str, Path]:
+        """Return the folders of all partitions of `asset` that this unit reads, by partition; {} when none."""
+        return {partition: Path(path) for partition, path in self.unit.inputs.get(asset, {}).items()}
+
+    def locate(self, ref: ModelRef | DataRef) -> str:
+        """Return where a named model or data source lies: a path, or a hub id with `@revision`.
+
+        Raises: ConfigError when this machine does not say.
+        """
+        try:
+            return self.unit.locations[ref.name]
+        except KeyError:
+            known = choose_from(ref.name, self.unit.locations)
+            raise ConfigError(f"{self.asset}[{self.partition}]: nobody says where {ref.name!r} lies; {known}.") from None
+
+    def progress(self, done: int, total: int, unit: str = "rows") -> None:
+        """Say how far the work is; cheap enough to call at every step."""
+        now = time.time()
+        if done < total and now - self._progress_written < PROGRESS_INTERVAL_S:
+            return
+        self._progress_written = now
+        elapsed = now - self._started
+        eta = elapsed / done * (total - done) if done else None
+        record = {"done": done, "total": total, "unit": unit, "elapsed_s": elapsed, "eta_s": eta}
+        write_json(self._folder.progress, record)
+
+    def log_metrics(self, step: int, **values: float) -> None:
+        """Append one line to metrics.jsonl; values that are not finite are written as null."""
+        line = {name: (value if abs(value) < float("inf") else None) for name, value in values.items()}
+        with (self.output / METRICS).open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({"step": step, **line}) + "\n")
+
+    def add_metadata(self, **values: float | int | str | bool) -> None:
+        """Report facts that a person wants to see beside the artifact."""
+        self.metadata.update(values)
+
+    def add_table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Report a preview of rows: the first few, long texts cut."""
+        shown = []
+        for row, _ in zip(rows, range(PREVIEW_ROWS), strict=False):
+            shown.append({key: _short(value) for key, value in row.items()})
+        self.metadata[name] = {"kind": "table", "rows": shown}
+
+    def add_markdown(self, name: str, text: str) -> None:
+        """Report a text with Markdown in it."""
+        self.metadata[name] = {"kind": "markdown", "text": text}
+
+    def add_plot(self, name: str, path: Path) -> None:
+        """Report a picture that the stage wrote below its output."""
+        self.metadata[name] = {"kind": "plot", "path": path.relative_to(self.output).as_posix()}
+
+    def check(self, name: str, passed: bool, description: str, *, blocking: bool = False, **values: float | str) -> None:
+        """Report a fact that an asset check shows. A failed blocking check stops everything downstream."""
+        found = {"name": name, "passed": bool(passed), "description": description, "blocking": blocking}
+        self.checks.append({**found, "values": values})
+
+    def finish(self) -> None:
+        """Write the result: from here on the unit counts as done."""
+        seconds = time.time() - self._started
+        provenance = {
+            "seconds": seconds,
+            "started": self._started,
+            "git_commit": git_commit(),
+            "libraries": library_versions(),
+            "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        }
+        result = {"metadata": self.metadata, "checks": self.checks, "provenance": provenance}
+        write_json(self._folder.result, result)
+
+
+Run = Callable[[StageContext], None]
+
+
+def main(runs: Mapping[str, str]) -> int:
+    """Run a stage from the command line; return the exit code.
+
+    Args: runs: per asset that the stage makes, `module:function`; imported when first needed, so that a stage does not
+    pay for its neighbours.
+    """
+    arguments = _arguments()
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
+    folder = Path(arguments.run_dir).absolute()
+    failed = [unit for unit, where in _units(arguments.config, folder) if not _run_unit(unit, where, runs)]
+    return 1 if failed else 0
+
+
+def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
+    shutil.rmtree(folder.path, ignore_errors=True)
+    folder.output.mkdir(parents=True)
+    checkpoints = Path(unit.checkpoints) if unit.checkpoints else folder.path / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    context = StageContext(unit, folder, checkpoints)
+    log.info("%s[%s] begins", unit.asset, unit.partition)
+    try:
+        _load(runs, unit.asset)(context)
+    except Exception as error:  # noqa: BLE001 - the boundary of a unit: recorded, and the exit code says so
+        _record_failure(folder, unit, error)
+        return False
+    context.finish()
+    log.info("%s[%s] done in %.1f s", unit.asset, unit.partition, time.time() - context._started)
+    return True
+
+
+def _record_failure(folder: UnitFolder, unit: Unit, error: Exception) -> None:
+    expected = isinstance(error, ActiveUFError)
+    text = "".join(traceback.format_exception(error))
+    log.error("%s[%s] failed: %s", unit.asset, unit.partition, error if expected else text)
+    record = {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "retryable": isinstance(error, ActiveUFError) and error.retryable,
+        "traceback": text,
+    }
+    write_json(folder.failure, record)
+
+
+def _load(runs: Mapping[str, str], asset: str) -> Run:
+    if asset not in runs:
+        raise ConfigError(f"this stage does not make {asset!r}; {choose_from(asset, runs)}.")
+    module, _, function = runs[asset].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run one stage over the units of a job.")
+    parser.add_argument("--config", type=Path, required=True, help="job.json, or one unit as YAML or JSON")
+    parser.add_argument("--run-dir", type=Path, required=True, help="folder for output, progress and logs")
+    return parser.parse_args()
+
+
+def _units(path: Path, run_dir: Path) -> list[tuple[Unit, UnitFolder]]:
+    """Return the units of a job file, or the one unit that a person wrote down in short."""
+    body = read_yaml(path)
+    if "units" in body:
+        units = [Unit(**unit) for unit in body["units"]]
+        return [(unit, RunFolder(run_dir).unit(unit.name)) for unit in units]
+    inputs = {asset: {asset: str(folder)} for asset, folder in body.get("inputs", {}).items()}
+    unit = Unit(
+        asset=body["asset"],
+        partition=body.get("partition", "by-hand"),
+        fingerprint="",
+        version="",
+        generation=0,
+        config=body.get("config", {}),
+        inputs=inputs,
+        input_fingerprints={},
+        locations=body.get("locations", {}),
+        runtime=body.get("runtime", {}),
+    )
+    return [(unit, UnitFolder(run_dir))]
+
+
+def _short(value: Any) -> Any:
+    """Cut a preview cell to one readable line."""
+    if isinstance(value, (int, float, bool)) or value is None:
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"

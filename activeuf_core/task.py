@@ -1,0 +1,186 @@
+"""The task wrapper: run one job's stage process and publish each unit the moment it is done.
+
+In: a run folder with job.json. Out: artifacts in the store, `status.json`, `stage.log`. The wrapper holds a lock on
+every artifact that it works on: a second wrapper of the same artifact waits, and finds it complete. SIGTERM and
+SIGINT end the stage's whole process tree, after a grace time for a checkpoint.
+
+Standard library only, because the start of an interpreter with imports is most of a small task's time.
+Command: `python -m activeuf_core.task RUN_FOLDER`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from activeuf_core.artifacts import ArtifactStore, Manifest, read_json, write_json
+from activeuf_core.errors import ArtifactError
+from activeuf_core.jobs import Job, Unit, load_job
+from activeuf_core.paths import Layout, RunFolder
+
+POLL_S = 0.1
+CLAIM_POLL_S = 0.5
+GRACE_S = 10.0
+EXIT_UNIT_FAILED = 3
+SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+
+
+class Task:
+    """One execution of one job."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = RunFolder(folder)
+        self.job: Job = load_job(self.folder.job)
+        self.store = ArtifactStore(Layout(Path(self.job.home)))
+        self.states: dict[str, str] = {unit.name: "waiting" for unit in self.job.units}
+        self.child: subprocess.Popen[bytes] | None = None
+        self.stopped_by: int | None = None
+        self.started = time.time()
+
+    def run(self) -> int:
+        """Run to the end; return the exit code: 0 when every unit is complete."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        with contextlib.ExitStack() as claims:
+            for unit in self.job.units:
+                claims.enter_context(self._claimed(unit))
+            self._settle()
+            self._write_status("running")
+            exit_code = self._run_stage() if self._is_open() else 0
+        all_complete = all(state == "published" for state in self.states.values())
+        self._write_status("succeeded" if all_complete else "failed", exit_code)
+        return 0 if all_complete else exit_code or EXIT_UNIT_FAILED
+
+    @contextlib.contextmanager
+    def _claimed(self, unit: Unit) -> Iterator[None]:
+        """Hold the lock on a unit's artifact, waiting for whoever works on it now."""
+        while True:
+            with self.store.claim(unit.asset, unit.fingerprint) as ours:
+                if ours:
+                    yield
+                    return
+            self.states[unit.name] = "waiting for another task"
+            self._write_status("running")
+            time.sleep(CLAIM_POLL_S)
+
+    def _run_stage(self) -> int:
+        command = [sys.executable, "-m", self.job.module]
+        command += ["--config", str(self.folder.job), "--run-dir", str(self.folder.path)]
+        with self.folder.log.open("ab") as log:
+            self.child = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self._environment()
+            )
+        while self.child.poll() is None:
+            self._settle()
+            self._enforce_grace()
+            time.sleep(POLL_S)
+        self._settle()
+        if self.stopped_by is None and self.child.returncode < 0:
+            self._note_death(-self.child.returncode)
+        return self.child.returncode
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self.job.environment}
+
+    def _settle(self) -> None:
+        """Publish what is done, note what failed."""
+        for unit in self.job.units:
+            if self.states[unit.name] in ("published", "failed"):
+                continue
+            folder = self.folder.unit(unit.name)
+            if self.store.inspect(unit.asset, unit.fingerprint).is_complete:
+                self.states[unit.name] = "published"
+            elif folder.result.exists():
+                self._publish(unit)
+            elif folder.failure.exists():
+                self.states[unit.name] = "failed"
+            else:
+                continue
+            self._write_status("running")
+
+    def _publish(self, unit: Unit) -> None:
+        folder = self.folder.unit(unit.name)
+        result = read_json(folder.result)
+        manifest = Manifest(
+            asset=unit.asset,
+            partition=unit.partition,
+            fingerprint=unit.fingerprint,
+            version=unit.version,
+            generation=unit.generation,
+            config=unit.config,
+            inputs=unit.input_fingerprints,
+            metadata=result["metadata"],
+            checks=tuple(result["checks"]),
+            provenance={**result["provenance"], **self._provenance()},
+        )
+        try:
+            self.store.publish(manifest, folder.output)
+        except (ArtifactError, OSError) as error:
+            write_json(folder.failure, {"kind": type(error).__name__, "message": str(error), "retryable": False})
+            self.states[unit.name] = "failed"
+        else:
+            self.states[unit.name] = "published"
+
+    def _provenance(self) -> dict[str, Any]:
+        slurm = {name.lower(): os.environ[name] for name in SLURM_FACTS if name in os.environ}
+        return {"job_id": self.job.job_id, "host": platform.node(), "published": time.time(), **slurm}
+
+    def _note_death(self, number: int) -> None:
+        """Say of every unit that the process was killed under it: it could not say so itself."""
+        name = signal.Signals(number).name
+        hint = " The kernel does this when memory runs out." if number == signal.SIGKILL else ""
+        message = f"the stage process was ended by {name}.{hint} Look at {self.folder.log}."
+        for unit in self.job.units:
+            if self.states[unit.name] not in ("published", "failed"):
+                record = {"kind": "Killed", "message": message, "retryable": number == signal.SIGKILL}
+                write_json(self.folder.unit(unit.name).failure, record)
+                self.states[unit.name] = "failed"
+
+    def _is_open(self) -> bool:
+        return any(state not in ("published", "failed") for state in self.states.values())
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Pass the signal on once; a second one, or the end of the grace time, kills."""
+        del frame
+        if self.child is None:
+            self._write_status("cancelled")
+            raise SystemExit(128 + number)
+        again = self.stopped_by is not None
+        self.stopped_by = number
+        self.stop_time = time.monotonic()
+        self.child.send_signal(signal.SIGKILL if again else signal.SIGTERM)
+
+    def _enforce_grace(self) -> None:
+        if self.stopped_by is not None and time.monotonic() - self.stop_time > GRACE_S and self.child:
+            self.child.kill()
+
+    def _write_status(self, state: str, exit_code: int | None = None) -> None:
+        if self.stopped_by is not None and state == "failed":
+            state = "cancelled"
+        status = {
+            "state": state,
+            "exit_code": exit_code,
+            "pid": os.getpid(),
+            "started": self.started,
+            "updated": time.time(),
+            "units": self.states,
+        }
+        write_json(self.folder.status, status)
+
+
+def main() -> int:
+    """Run the job in the folder that the command line names."""
+    return Task(Path(sys.argv[1])).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
