@@ -1,0 +1,1 @@
+"""Annotations: the judge rates every completion."""

@@ -1,0 +1,57 @@
+"""Settings of the stage `annotations`: who judges, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from activeuf_core.config import ModelRef, StrictModel
+
+
+class VerifiableJudge(StrictModel):
+    """Rates by checking what can be checked: the prompt's constraints and its answer. Ratings lie in [1, 5]."""
+
+    mode: Literal["verifiable"]
+
+
+class PrecomputedJudge(StrictModel):
+    """Takes the rating that came with the completion."""
+
+    mode: Literal["precomputed"]
+    transform: Literal["identity", "log_odds"] = "identity"
+    """`log_odds` turns a probability of winning into a latent score without bounds."""
+    clip: float = Field(default=1e-6, gt=0.0, lt=0.5)
+    """Probabilities are kept this far from 0 and 1 before the log-odds."""
+
+
+class RewardModelJudge(StrictModel):
+    """Takes a reward model's reward as overall score."""
+
+    mode: Literal["reward_model"]
+    model: ModelRef
+    max_tokens: int = Field(default=4096, ge=16)
+    batch_size: int = Field(default=8, ge=1)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class LlmJudge(StrictModel):
+    """Asks a model for a digit per aspect; the rating is the expected digit over the digits' probabilities."""
+
+    mode: Literal["llm"]
+    model: ModelRef
+    aspects: tuple[str, ...] = ("instruction_following", "honesty", "truthfulness", "helpfulness")
+    max_tokens: int = Field(default=4096, ge=64)
+    batch_size: int = Field(default=8, ge=1)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+Judge = Annotated[
+    VerifiableJudge | PrecomputedJudge | RewardModelJudge | LlmJudge, Field(discriminator="mode")
+]
+
+
+class AnnotationsConfig(StrictModel):
+    """Who judges the completions of one pool member."""
+
+    judge: Judge

@@ -1,0 +1,1 @@
+"""Candidate pool: per prompt, all completions with their annotations."""

@@ -1,0 +1,16 @@
+"""Settings of the stage `candidate_pool`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from activeuf_core.config import StrictModel
+
+
+class CandidatePoolConfig(StrictModel):
+    """Which prompts can be compared at all."""
+
+    min_candidates: int = Field(default=2, ge=2)
+    """Prompts with fewer completions are dropped and counted."""
+    drop_empty: bool = True
+    """Leave out completions without a visible character."""

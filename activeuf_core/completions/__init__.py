@@ -1,0 +1,1 @@
+"""Completions: every member of the model pool answers every prompt."""

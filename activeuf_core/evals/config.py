@@ -1,0 +1,31 @@
+"""Settings of one score."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from activeuf_core.config import DataRef, StrictModel
+
+
+class ScoreConfig(StrictModel):
+    """How one model is scored on one benchmark."""
+
+    benchmark: str
+    """A name of the table in `benchmarks.py`."""
+    data: DataRef
+    """The benchmark's rows: a hub data set, or a local file in the same row format."""
+    title: str | None = None
+    """How the score is to be called where people read it; null: the benchmark's title. Rows that are not the
+    benchmark's own must not bear its name alone."""
+    limit: int | None = Field(default=None, ge=1)
+    """Score only the first rows; null scores all."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    """null: the benchmark's number of examples in the context."""
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """null: the benchmark's limit."""
+    batch_size: int = Field(default=8, ge=1)
+    max_tokens: int = Field(default=4096, ge=64)
+    """Longest context; longer ones are cut on the left."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"

@@ -1,0 +1,1 @@
+"""Features: a frozen model's last hidden state for every (prompt, completion)."""

@@ -1,0 +1,1 @@
+"""Launchers: where jobs run. One page of interface, one module per place."""

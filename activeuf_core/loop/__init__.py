@@ -1,0 +1,1 @@
+"""The active-learning loop: candidates and features in, a preference dataset out."""

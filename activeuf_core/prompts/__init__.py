@@ -1,0 +1,1 @@
+"""Prompts: read from a source, cleaned, each with an id."""

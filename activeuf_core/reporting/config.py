@@ -1,0 +1,38 @@
+"""Settings of the reports."""
+
+from __future__ import annotations
+
+from activeuf_core.config import StrictModel
+
+
+class ScoresConfig(StrictModel):
+    """All scores of one experiment; which benchmarks belong to it."""
+
+    benchmarks: tuple[str, ...]
+    titles: dict[str, str]
+    """How each benchmark's score is called where people read it."""
+
+
+class WandbSummaryConfig(StrictModel):
+    """The W&B run of one experiment."""
+
+    experiment: str
+
+
+class LeaderboardRow(StrictModel):
+    """One experiment on the leaderboard."""
+
+    experiment: str
+    dataset: str
+    acquisition: str
+    seed: int
+    scores: str
+    """Fingerprint of its scores: a rename must not be taken for the same table."""
+
+
+class LeaderboardConfig(StrictModel):
+    """Which experiments are compared, and with which one."""
+
+    rows: tuple[LeaderboardRow, ...]
+    baseline: str | None = None
+    """Experiment that deltas are taken to; null: no deltas."""

@@ -1,0 +1,1 @@
+"""Trainings on a preference dataset: a DPO model and a reward model."""

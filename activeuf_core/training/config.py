@@ -1,0 +1,71 @@
+"""Settings of the trainings: `dpo_model` and `reward_model`.
+
+The defaults are the settings of the ActiveUltraFeedback paper for an 8B base model, with three corrections: pairs are
+dropped when either side is too long (upstream kept them when one side fitted), LoRA goes to all linear layers (upstream
+named `all-linear` and trained two projections), and the seed reaches the sampler.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from activeuf_core.config import ModelRef, StrictModel
+
+
+class LoraConfig(StrictModel):
+    """Low-rank adapters instead of all weights."""
+
+    rank: int = Field(default=64, ge=1)
+    alpha: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+class TrainingConfig(StrictModel):
+    """What both trainings share."""
+
+    base_model: ModelRef
+    lora: LoraConfig | None = LoraConfig()
+    """null trains all weights."""
+    learning_rate: float = Field(default=2e-5, gt=0.0)
+    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_fraction: float = Field(default=0.1, ge=0.0, le=1.0)
+    epochs: float = Field(default=3.0, gt=0.0)
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after this many optimiser steps; null: as many as the epochs need."""
+    batch_size: int = Field(default=32, ge=1)
+    """Comparisons per optimiser step, over all processes."""
+    per_device_batch_size: int = Field(default=4, ge=1)
+    max_tokens: int = Field(default=2048, ge=16)
+    """Comparisons with a longer chosen or rejected conversation are dropped and counted."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    gradient_checkpointing: bool = True
+    save_every: int = Field(default=200, ge=1)
+    """Optimiser steps between two checkpoints."""
+    validation_fraction: float = Field(default=0.0, ge=0.0, lt=0.5)
+    """Share of the comparisons that is held out for the loss and accuracy curves."""
+    output: Literal["merged", "adapter"] = "merged"
+    """Whether a LoRA training publishes the merged model or the adapter."""
+    seed: int = 42
+
+
+class DPOConfig(TrainingConfig):
+    """Direct preference optimisation (Rafailov et al. 2023), or a variant of its loss."""
+
+    dpo_beta: float = Field(default=0.1, gt=0.0)
+    loss_type: Literal["sigmoid", "ipo"] = "sigmoid"
+
+
+class RewardModelConfig(TrainingConfig):
+    """Bradley–Terry reward model: one scalar head on the base model."""
+
+    lora: LoraConfig | None = LoraConfig(rank=16, alpha=32, dropout=0.05)
+    lr_schedule: Literal["linear", "cosine", "constant"] = "constant"
+    warmup_fraction: float = Field(default=0.0, ge=0.0, le=1.0)
+    epochs: float = Field(default=2.0, gt=0.0)
+    batch_size: int = Field(default=16, ge=1)
+    max_tokens: int = Field(default=4096, ge=16)
+    centering: float = Field(default=0.0, ge=0.0)
+    """Weight of the penalty on the sum of the two rewards."""
