@@ -128,8 +128,11 @@ def _first_model(annotation: Any, part: Any) -> type[BaseModel] | None:
     return next((found for found in inner if found is not None), None)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe YAML loader for which a key given twice is an error (plain YAML keeps the last one)."""
+class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """A safe YAML loader for which a key given twice is an error (plain YAML keeps the last one).
+
+    libyaml's loader where the wheel has it: ten times as fast, which thousands of experiment files feel.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping, refusing repeated keys."""

@@ -43,12 +43,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class Job:
-    """One process: `python -m <module>` over its units."""
+    """One process: `python -m <module>` over its units.
+
+    `weight` is how many of a launcher's slots it takes. `environment` is written to disk: it never holds a secret.
+    """
 
     job_id: str
     module: str
     units: tuple[Unit, ...]
     home: str
+    weight: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,0 +1,193 @@
+"""The catalog: every dataset, pool member and experiment that the files in `configs/` declare, checked.
+
+In: a config folder (`models.yaml`, `leaderboard.yaml`, `datasets/`, `defaults/`, `experiments/`). Out: the partitions
+of the graph, and for each (asset, partition) the resolved config of its stage. A wrong file is a ConfigError that names
+file, key, value and what is allowed; nothing of a catalog with a wrong file is used.
+
+A resolved config names models and data by content (digest or pinned revision); where they lie on this machine is kept
+apart, in `locations`, because it is no part of a recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from activeuf_core.catalog_files import (
+    DatasetFile,
+    ExperimentFile,
+    LeaderboardFile,
+    References,
+    read_dataset_files,
+    read_experiment_files,
+    read_leaderboard,
+    read_models,
+)
+from activeuf_core.config import StrictModel, parse
+from activeuf_core.digests import DigestCache
+from activeuf_core.errors import ConfigError, choose_from
+from activeuf_core.evals.benchmarks import BENCHMARKS
+from activeuf_core.paths import Layout
+from activeuf_core.stages import Stage, stage_of
+
+MEMBER_SEPARATOR = "--"
+UNPARTITIONED = "all"
+"""The partition name that stands for an asset without partitions in recipes, manifests and folders."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A stage's config for one partition.
+
+    `full` is what the stage gets, `identity` the part that differs from the defaults and enters the fingerprint: so a
+    new setting with a default leaves every artifact fresh (a changed default is caught by the code lock).
+    """
+
+    full: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    locations: Mapping[str, str]
+
+
+class Catalog:
+    """What the files of one config folder declare."""
+
+    def __init__(
+        self,
+        datasets: Mapping[str, DatasetFile],
+        experiments: Mapping[str, ExperimentFile],
+        leaderboard: LeaderboardFile,
+        references: References,
+    ) -> None:
+        self.datasets = dict(sorted(datasets.items()))
+        self.experiments = dict(sorted(experiments.items()))
+        self.leaderboard = leaderboard
+        self._references = references
+        self._resolved: dict[tuple[str, str], Resolved] = {}
+        self._dataset_of_member = {
+            member_key(dataset, member): dataset
+            for dataset, file in self.datasets.items()
+            for member in sorted(file.model_pool)
+        }
+        self._check()
+
+    @classmethod
+    def load(cls, folder: Path, layout: Layout) -> Catalog:
+        """Read and check a config folder.
+
+        Raises: ConfigError, for the first wrong file.
+        """
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: is not a folder. Set ACTIVEUF_CONFIGS to a folder with datasets/ and experiments/.")
+        references = References(read_models(folder), folder.parent, layout, DigestCache(layout.digests))
+        datasets = read_dataset_files(folder)
+        experiments = read_experiment_files(folder)
+        return cls(datasets, experiments, read_leaderboard(folder), references)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Keys of all (dataset, pool member) pairs."""
+        return tuple(self._dataset_of_member)
+
+    def partitions(self, asset: str) -> tuple[str, ...]:
+        """Return the partitions of an asset."""
+        dimension = stage_of(asset).dimension
+        known = {
+            "dataset": tuple(self.datasets),
+            "member": self.members,
+            "experiment": tuple(self.experiments),
+            "none": (UNPARTITIONED,),
+        }
+        return known[dimension]
+
+    def dataset_of(self, dimension: str, partition: str) -> str:
+        """Return the dataset that a partition belongs to."""
+        if dimension == "dataset":
+            return partition
+        if dimension == "member":
+            return self._dataset_of_member[partition]
+        return self.experiments[partition].dataset
+
+    def members_of(self, dataset: str) -> tuple[str, ...]:
+        """Return the keys of a dataset's pool members."""
+        return tuple(key for key, owner in self._dataset_of_member.items() if owner == dataset)
+
+    def upstream_partitions(self, stage: Stage, partition: str, asset: str) -> tuple[str, ...]:
+        """Return the partitions of the upstream `asset` that one partition of a stage reads."""
+        above = stage_of(asset).dimension
+        if stage.dimension == "none":
+            return self.partitions(asset)
+        if above == stage.dimension:
+            return (partition,)
+        dataset = self.dataset_of(stage.dimension, partition)
+        return (dataset,) if above == "dataset" else self.members_of(dataset)
+
+    def resolved(self, asset: str, partition: str) -> Resolved:
+        """Return the resolved config of a stage for one partition.
+
+        Raises: ConfigError for a partition that no file declares, or a config that is wrong.
+        """
+        key = (asset, partition)
+        if key not in self._resolved:
+            if partition not in self.partitions(asset):
+                known = choose_from(partition, self.partitions(asset))
+                raise ConfigError(f"{asset} has no partition {partition!r}; {known}.")
+            section, where = self._section(stage_of(asset), partition)
+            self._resolved[key] = self._resolve(stage_of(asset).config, section, where)
+        return self._resolved[key]
+
+    def config(self, asset: str, partition: str) -> Mapping[str, Any]:
+        """Return the part of a stage's config that enters the fingerprint."""
+        return self.resolved(asset, partition).identity
+
+    def leaderboard_config(self, scores: Mapping[str, str]) -> dict[str, Any]:
+        """Return the leaderboard's config for the experiments that have scores (experiment → fingerprint)."""
+        rows = []
+        for experiment, found in sorted(scores.items()):
+            file = self.experiments[experiment]
+            loop = self.resolved("preference_dataset", experiment).full
+            facts = {"dataset": file.dataset, "acquisition": loop["acquisition"]["name"], "seed": loop["seed"]}
+            rows.append({"experiment": experiment, "scores": found, **facts})
+        return {"rows": rows, "baseline": self.leaderboard.baseline}
+
+    def _resolve(self, model: type[StrictModel], section: Mapping[str, Any], where: str) -> Resolved:
+        locations: dict[str, str] = {}
+        plain = self._references.resolve(section, where, locations)
+        checked = parse(model, plain, where)
+        return Resolved(
+            full=checked.model_dump(mode="json"),
+            identity=checked.model_dump(mode="json", exclude_defaults=True),
+            locations=locations,
+        )
+
+    def _section(self, stage: Stage, partition: str) -> tuple[dict[str, Any], str]:
+        """Return a stage's section as its file gives it, and where that is."""
+        if stage.dimension == "experiment":
+            file = self.experiments[partition]
+            return file.section(stage.asset, partition), f"{file.path} ({stage.asset})"
+        if stage.dimension == "none":
+            return self.leaderboard_config({}), "leaderboard.yaml"
+        dataset = self.dataset_of(stage.dimension, partition)
+        member = partition.removeprefix(dataset + MEMBER_SEPARATOR)
+        file_of_dataset = self.datasets[dataset]
+        return file_of_dataset.section(stage.asset, member), f"{file_of_dataset.path} ({stage.asset})"
+
+    def _check(self) -> None:
+        """Resolve every partition once, so that a wrong file is refused now and not in a job."""
+        for file in self.experiments.values():
+            if file.dataset not in self.datasets:
+                raise ConfigError(f"{file.path}: key 'dataset' has the value {file.dataset!r}; {choose_from(file.dataset, self.datasets)}.")
+        baseline = self.leaderboard.baseline
+        if baseline is not None and baseline not in self.experiments:
+            raise ConfigError(f"leaderboard.yaml: key 'baseline' has the value {baseline!r}; {choose_from(baseline, self.experiments)}.")
+        assets = ("prompts", "candidate_pool", "features", "completions", "annotations", "preference_dataset")
+        trained = ("dpo_model", "reward_model", *(row.asset for row in BENCHMARKS))
+        for asset in (*assets, *trained):
+            for partition in self.partitions(asset):
+                self.resolved(asset, partition)
+
+
+def member_key(dataset: str, member: str) -> str:
+    """Return the partition key of a pool member of a dataset."""
+    return f"{dataset}{MEMBER_SEPARATOR}{member}"

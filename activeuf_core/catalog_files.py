@@ -1,0 +1,254 @@
+"""The files of a config folder: their shapes, and how references in them become identities.
+
+    models.yaml          name → {path} or {hub, revision}
+    leaderboard.yaml     {baseline: experiment}
+    datasets/<name>.yaml     prompts, model pool, judge, candidate pool, features of one dataset
+    defaults/<name>.yaml     values that experiments share; an experiment names one as `extends`
+    experiments/<name>.yaml  one experiment: dataset, loop, trainings, benchmarks
+"""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from activeuf_core.config import StrictModel, check_key, merge, parse, read_yaml
+from activeuf_core.digests import DigestCache
+from activeuf_core.errors import ConfigError, choose_from
+from activeuf_core.evals.benchmarks import BENCHMARKS, benchmark
+from activeuf_core.paths import Layout
+
+MODEL_KEYS = frozenset({"model", "base_model"})
+DATA_KEYS = frozenset({"source", "data"})
+SHARED_BENCHMARK_KEY = "all"
+
+
+class Place(StrictModel):
+    """Where a model or data set is: a local path, or a hub id with a pinned revision."""
+
+    path: str | None = None
+    """Absolute, or relative to the folder that holds `configs/`. `$NAME` is replaced from the environment."""
+    hub: str | None = None
+    revision: str | None = None
+    """Commit or tag of the hub repository. A branch such as `main` can move under a finished artifact."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Place:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give either 'path' or 'hub'")
+        if self.hub is not None and not self.revision:
+            raise ValueError(f"hub {self.hub!r} needs a 'revision' (a commit or tag)")
+        return self
+
+
+class DatasetBody(StrictModel):
+    """Content of `datasets/<name>.yaml`. Sections are checked against their stage's own model."""
+
+    description: str = ""
+    prompts: dict[str, Any]
+    completions: dict[str, Any] = Field(default_factory=dict)
+    """Settings that all pool members share."""
+    model_pool: dict[str, dict[str, Any] | None]
+    """Member name → what differs for this member; null: nothing."""
+    judge: dict[str, Any]
+    candidate_pool: dict[str, Any] = Field(default_factory=dict)
+    features: dict[str, Any]
+
+
+class ExperimentBody(StrictModel):
+    """Content of `experiments/<name>.yaml`, laid over the defaults that it extends."""
+
+    description: str = ""
+    extends: str | None = None
+    dataset: str
+    seed: int = 4
+    """Seed of the loop and of both trainings, unless they set their own."""
+    loop: dict[str, Any]
+    dpo_model: dict[str, Any]
+    reward_model: dict[str, Any]
+    benchmarks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Benchmark → its settings; `all` holds what they share."""
+
+
+class LeaderboardFile(StrictModel):
+    """Content of `leaderboard.yaml`."""
+
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """One dataset file, checked."""
+
+    path: Path
+    body: DatasetBody
+
+    @property
+    def model_pool(self) -> Mapping[str, Mapping[str, Any] | None]:
+        """The pool's members."""
+        return self.body.model_pool
+
+    def section(self, asset: str, member: str) -> dict[str, Any]:
+        """Return the section of a stage; of completions, the one of a member."""
+        if asset == "completions":
+            own = merge(self.body.completions, self.body.model_pool[member] or {})
+            source = {} if "model" in own else {"source": self.body.prompts.get("source")}
+            mode = "generate" if "model" in own else "recorded"
+            return {"mode": mode, **source, **own, "member": member}
+        if asset == "annotations":
+            return {"judge": self.body.judge}
+        return dict(getattr(self.body, asset))
+
+
+@dataclass(frozen=True)
+class ExperimentFile:
+    """One experiment file, checked, with its defaults laid under it."""
+
+    path: Path
+    body: ExperimentBody
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset that the experiment runs on."""
+        return self.body.dataset
+
+    def section(self, asset: str, experiment: str) -> dict[str, Any]:
+        """Return the section of a stage."""
+        if asset == "preference_dataset":
+            return {"seed": self.body.seed, **self.body.loop}
+        if asset in ("dpo_model", "reward_model"):
+            return {"seed": self.body.seed, **getattr(self.body, asset)}
+        if asset == "scores":
+            titles = {row.name: self._benchmark(row.name).get("title") or row.title for row in BENCHMARKS}
+            return {"benchmarks": [row.name for row in BENCHMARKS], "titles": titles}
+        if asset == "wandb_summary":
+            return {"experiment": experiment}
+        return self._benchmark(asset.removesuffix("_score"))
+
+    def _benchmark(self, name: str) -> dict[str, Any]:
+        default = {"data": {"hub": benchmark(name).hub, "revision": "main"}}
+        shared = self.body.benchmarks.get(SHARED_BENCHMARK_KEY, {})
+        own = self.body.benchmarks.get(name, {})
+        return {**default, **shared, **own, "benchmark": name}
+
+
+@dataclass(frozen=True)
+class References:
+    """Turns names of models and places of data into identities, and remembers where they lie."""
+
+    models: Mapping[str, Place]
+    project: Path
+    layout: Layout
+    digests: DigestCache = field(repr=False)
+
+    def resolve(self, section: Mapping[str, Any], where: str, locations: dict[str, str]) -> dict[str, Any]:
+        """Return the section with every reference as {name, identity}; add where each lies to `locations`."""
+        plain: dict[str, Any] = {}
+        for key, value in section.items():
+            if key in MODEL_KEYS and isinstance(value, str):
+                plain[key] = self._reference(value, self._model(value, key, where), where, locations)
+            elif key in DATA_KEYS and isinstance(value, Mapping) and "identity" not in value:
+                place = parse(Place, value, f"{where}, key {key!r}")
+                name = place.hub or Path(str(place.path)).name
+                plain[key] = self._reference(name, place, where, locations)
+            elif isinstance(value, Mapping):
+                plain[key] = self.resolve(value, where, locations)
+            else:
+                plain[key] = value
+        return plain
+
+    def _model(self, name: str, key: str, where: str) -> Place:
+        if name not in self.models:
+            raise ConfigError(f"{where}: key {key!r} has the value {name!r}, which models.yaml does not declare; {choose_from(name, self.models)}.")
+        return self.models[name]
+
+    def _reference(self, name: str, place: Place, where: str, locations: dict[str, str]) -> dict[str, str]:
+        if place.hub is not None:
+            locations[name] = f"{place.hub}@{place.revision}"
+            return {"name": name, "identity": f"hub:{place.hub}@{place.revision}"}
+        path = self._path(str(place.path), where)
+        locations[name] = str(path)
+        return {"name": name, "identity": self.digests.digest(path)}
+
+    def _path(self, text: str, where: str) -> Path:
+        names = {**os.environ, "ACTIVEUF_HOME": str(self.layout.home)}
+        try:
+            expanded = string.Template(text).substitute(names)
+        except (KeyError, ValueError) as error:
+            raise ConfigError(f"{where}: path {text!r} names the variable {error}, which is not set. Set it, or write the path out.") from None
+        return self.project / expanded
+
+
+def read_models(folder: Path) -> dict[str, Place]:
+    """Read `models.yaml`; without one there are no models."""
+    path = folder / "models.yaml"
+    if not path.exists():
+        return {}
+    entries = read_yaml(path)
+    for name, value in entries.items():
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path}: key {name!r} has the value {value!r}; expected {{path: …}} or {{hub: …, revision: …}}.")
+    return {check_key(name, "model", path): parse(Place, value, f"{path} ({name})") for name, value in entries.items()}
+
+
+def read_leaderboard(folder: Path) -> LeaderboardFile:
+    """Read `leaderboard.yaml`; without one there is no baseline."""
+    path = folder / "leaderboard.yaml"
+    return parse(LeaderboardFile, read_yaml(path), path) if path.exists() else LeaderboardFile()
+
+
+def read_dataset_files(folder: Path) -> dict[str, DatasetFile]:
+    """Read all of `datasets/`."""
+    files = {}
+    for name, path in _named_files(folder / "datasets", "dataset").items():
+        if "--" in name:
+            raise ConfigError(f"{path}: dataset {name!r} contains '--', which separates it from pool members in keys. Rename it.")
+        body = parse(DatasetBody, read_yaml(path), path)
+        for member in body.model_pool:
+            check_key(f"{name}--{member}", "pool member", path)
+        files[name] = DatasetFile(path, body)
+    return files
+
+
+def read_experiment_files(folder: Path) -> dict[str, ExperimentFile]:
+    """Read all of `experiments/`, each laid over the defaults that it extends."""
+    defaults = _named_files(folder / "defaults", "defaults")
+    shared = {name: read_yaml(path) for name, path in defaults.items()}
+    files = {}
+    for name, path in _named_files(folder / "experiments", "experiment").items():
+        own = read_yaml(path)
+        base = own.get("extends")
+        if base is not None and base not in shared:
+            raise ConfigError(f"{path}: key 'extends' has the value {base!r}; {choose_from(base, shared)}.")
+        body = parse(ExperimentBody, merge(shared[base], own) if base else own, path)
+        for name_of_benchmark in set(body.benchmarks) - {SHARED_BENCHMARK_KEY}:
+            _check_benchmark(name_of_benchmark, path)
+        files[name] = ExperimentFile(path, body)
+    return files
+
+
+def _check_benchmark(name: str, path: Path) -> None:
+    try:
+        benchmark(name)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: key 'benchmarks': {error}") from None
+
+
+def _named_files(folder: Path, what: str) -> dict[str, Path]:
+    """Return the YAML files of a folder by stem, refusing two that would be one partition."""
+    found: dict[str, Path] = {}
+    folded: dict[str, Path] = {}
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        name = check_key(path.stem, what, path)
+        if name.casefold() in folded:
+            other = folded[name.casefold()]
+            raise ConfigError(f"{path}: {what} {name!r} is declared twice; the other file is {other}. Remove or rename one.")
+        folded[name.casefold()] = path
+        found[name] = path
+    return found

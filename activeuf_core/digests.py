@@ -1,0 +1,50 @@
+"""Content digests of source files and model folders: what "the same data" means.
+
+A digest is remembered with the size, inode and modification time of every file it covers, so that a gigabyte of
+weights is read once and afterwards only looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from activeuf_core.artifacts import file_sha256, write_json
+from activeuf_core.fingerprint import digest_of
+
+ABSENT = "absent"
+
+
+class DigestCache:
+    """Digests of paths, remembered in one JSON file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, dict[str, object]] = self._load()
+
+    def digest(self, source: Path) -> str:
+        """Return the digest of a file or of a folder's files; `absent` when nothing is there."""
+        if not source.exists():
+            return ABSENT
+        files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+        stamp = [[p.relative_to(source).as_posix(), *_stamp(p)] for p in files]
+        key = str(source.absolute())
+        known = self._known.get(key)
+        if known and known["stamp"] == stamp:
+            return str(known["digest"])
+        digest = digest_of([[p.relative_to(source).as_posix(), file_sha256(p)] for p in files])
+        self._known[key] = {"stamp": stamp, "digest": digest}
+        write_json(self._path, self._known)
+        return digest
+
+    def _load(self) -> dict[str, dict[str, object]]:
+        """Read the cache; an unreadable one costs time, not correctness."""
+        try:
+            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+
+def _stamp(path: Path) -> list[int]:
+    facts = path.stat()
+    return [facts.st_size, facts.st_ino, facts.st_mtime_ns]

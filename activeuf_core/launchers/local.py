@@ -1,0 +1,141 @@
+"""Jobs as processes on this machine: the default, with no account and no cluster.
+
+Each job is a task wrapper in a process group of its own. At most `slots` of weight run at a time; jobs of weight 0 do
+not count. Cancelling ends the whole group: SIGTERM, and SIGKILL after a grace time. The wrapper dies with the
+orchestrator's interruption, because nobody would be left to watch it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from activeuf_core.artifacts import write_json
+from activeuf_core.errors import LaunchError
+from activeuf_core.jobs import Job
+from activeuf_core.launchers.base import JobState
+from activeuf_core.paths import PROJECT, Layout, RunFolder
+
+GRACE_S = 12.0
+"""A little longer than the task's own grace, so that the task can still say what it was doing."""
+TAIL_BYTES = 64 * 1024
+
+
+class LocalLauncher:
+    """Runs jobs as processes on this machine."""
+
+    name = "local"
+    outlives_orchestrator = False
+
+    def __init__(self, layout: Layout, slots: int | None = None) -> None:
+        """Args: slots: weight that runs at a time; null: one per core."""
+        cores = os.cpu_count() or 1
+        self.layout = layout
+        self.slots = slots or max(1, cores)
+        self.threads = max(1, cores // self.slots)
+        self._queue: deque[Job] = deque()
+        self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
+        self._states: dict[str, JobState] = {}
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue jobs and start as many as the slots allow."""
+        for job in jobs:
+            if job.job_id in self._states:
+                raise LaunchError(f"job {job.job_id} was submitted before; a job id is used once.")
+            write_json(self._folder(job.job_id).job, job.to_json())
+            self._queue.append(job)
+            self._states[job.job_id] = JobState("queued", "waits for a free slot")
+        self._start_what_fits()
+
+    def poll(self) -> Mapping[str, JobState]:
+        """Reap what ended, start what fits, and return the state of every job."""
+        for job_id, (_, process) in list(self._running.items()):
+            if process.poll() is not None:
+                del self._running[job_id]
+                self._states[job_id] = JobState("ended", _describe_exit(process.returncode))
+        self._start_what_fits()
+        return dict(self._states)
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """End jobs and everything that they started; return when they are gone."""
+        wanted = set(job_ids)
+        for job in [job for job in self._queue if job.job_id in wanted]:
+            self._queue.remove(job)
+            self._states[job.job_id] = JobState("ended", "cancelled before it started")
+        processes = [self._running[job_id][1] for job_id in wanted if job_id in self._running]
+        _signal_groups(processes, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline and any(process.poll() is None for process in processes):
+            time.sleep(0.05)
+        _signal_groups(processes, signal.SIGKILL)
+        self.poll()
+
+    def tail(self, job_id: str, lines: int) -> str:
+        """Return the last lines of the stage's log, or of the wrapper's own when the stage never started."""
+        folder = self._folder(job_id)
+        return tail_of(folder.log, lines) or tail_of(folder.task_log, lines)
+
+    def log_path(self, job_id: str) -> str:
+        """Return the path of the stage's log."""
+        return str(self._folder(job_id).log)
+
+    def _folder(self, job_id: str) -> RunFolder:
+        return RunFolder(self.layout.run(job_id))
+
+    def _start_what_fits(self) -> None:
+        for job in list(self._queue):
+            used = sum(other.weight for other, _ in self._running.values())
+            if job.weight == 0 or used + min(job.weight, self.slots) <= self.slots:
+                self._queue.remove(job)
+                self._start(job)
+
+    def _start(self, job: Job) -> None:
+        folder = self._folder(job.job_id)
+        threads = str(self.threads)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+            "PYTHONUNBUFFERED": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+        }
+        command = [sys.executable, "-m", "activeuf_core.task", str(folder.path)]
+        with folder.task_log.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
+        self._running[job.job_id] = (job, process)
+        self._states[job.job_id] = JobState("running", f"pid {process.pid}")
+
+
+def tail_of(path: Path, lines: int) -> str:
+    """Return the last lines of a text file, '' when it does not exist."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as handle:
+        handle.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        text = handle.read().decode("utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+    return ""
+
+
+def _signal_groups(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    """Signal whole process groups; a group outlives its leader, so one that ended is signalled too on SIGKILL."""
+    for process in processes:
+        if number == signal.SIGKILL or process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+
+
+def _describe_exit(code: int) -> str:
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
