@@ -13,13 +13,13 @@ class PromptsConfig(StrictModel):
     """Which prompts are read from a source and which of them are kept."""
 
     source: DataRef
-    """A local file (`.jsonl`, `.jsonl.xz`, `.jsonl.gz`, `.parquet`, `.csv`), a folder, or a hub data set."""
+    """A local file (`.jsonl` or `.csv`, also `.gz`, `.xz`; `.parquet`), a folder, a hub data set."""
     subset: str | None = None
     """Configuration name of a hub data set."""
     split: str = "train"
     """Split of a hub data set or folder."""
     prompt_column: str = "prompt"
-    """Column with a text or a conversation; of a conversation, everything before the last assistant turn counts."""
+    """Column with a text or a conversation, which loses an assistant turn at its end."""
     id_column: str | None = "prompt_id"
     """Column with unique ids; where it is absent, the id is a digest of the prompt."""
     source_column: str | None = "source"
