@@ -40,7 +40,7 @@ FREE_WORDS = 20
 
 Constraint = Mapping[str, Any]
 
-NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?")
 BULLET = re.compile(r"^\s*[-*•]\s+\S")
 NUMBERED = re.compile(r"^\s*\d+[.)]\s+\S")
 SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s|$)")
@@ -170,12 +170,12 @@ def _contains_any(constraint: Constraint, text: str) -> float:
 
 
 def _label(constraint: Constraint, text: str) -> float:
-    """1 when the first option that the text names is the right one, 0.25 when it comes later."""
-    places = {option: _find(option, text) for option in constraint["options"]}
-    named = {option: place for option, place in places.items() if place >= 0}
-    if constraint["value"] not in named:
+    """1 when the text names the right label before any other one, 0.25 when it does so later."""
+    place = _find(constraint["value"], text)
+    if place < 0:
         return 0.0
-    return 1.0 if min(named, key=lambda option: named[option]) == constraint["value"] else 0.25
+    rivals = [_find(other, text) for other in constraint["others"]]
+    return 0.25 if any(0 <= rival < place for rival in rivals) else 1.0
 
 
 def _numeric_answer(constraint: Constraint, text: str) -> float:
@@ -210,7 +210,9 @@ def _ends_with(constraint: Constraint, text: str) -> float:
 
 
 def _max_words(constraint: Constraint, text: str) -> float:
-    return min(1.0, constraint["count"] / max(len(_words(text)), 1))
+    """1 within the limit, then falling as the square root, so that a right sentence where one word
+    was asked for still beats a wrong word."""
+    return min(1.0, math.sqrt(constraint["count"] / max(len(_words(text)), 1)))
 
 
 def _min_words(constraint: Constraint, text: str) -> float:
@@ -282,9 +284,10 @@ def _no_repetition(constraint: Constraint, text: str) -> float:
 
 
 def _word_budget(constraints: Sequence[Constraint]) -> int:
-    """Return how many words cost nothing: what the constraints allow, else FREE_WORDS."""
+    """Return how many words cost nothing: as many as the constraints allow, or half as many again as
+    they ask for, else FREE_WORDS."""
     limits = [c["count"] for c in constraints if c["kind"] == "max_words"]
-    needed = [c["count"] for c in constraints if c["kind"] == "min_words"]
+    needed = [c["count"] * 3 // 2 for c in constraints if c["kind"] == "min_words"]
     return max([min([*limits, FREE_WORDS]), *needed])
 
 
@@ -331,7 +334,7 @@ _TEXT, _TEXTS, _COUNT, _NUMBER = PARAM_TYPES
 KINDS: Mapping[str, Kind] = {
     "contains": Kind(CORRECTNESS, {"values": _TEXTS}, _contains),
     "contains_any": Kind(CORRECTNESS, {"values": _TEXTS}, _contains_any),
-    "label": Kind(CORRECTNESS, {"value": _TEXT, "options": _TEXTS}, _label),
+    "label": Kind(CORRECTNESS, {"value": _TEXT, "others": _TEXTS}, _label),
     "numeric_answer": Kind(CORRECTNESS, {"value": _NUMBER}, _numeric_answer),
     "one_of": Kind(INSTRUCTION_FOLLOWING, {"values": _TEXTS}, _one_of),
     "excludes": Kind(INSTRUCTION_FOLLOWING, {"values": _TEXTS}, _excludes),
