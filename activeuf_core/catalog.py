@@ -25,7 +25,7 @@ from activeuf_core.catalog_files import (
     read_leaderboard,
     read_models,
 )
-from activeuf_core.config import StrictModel, parse
+from activeuf_core.config import StrictModel, identity_of, parse
 from activeuf_core.digests import DigestCache
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.evals.benchmarks import BENCHMARKS
@@ -147,7 +147,7 @@ class Catalog:
         for experiment, found in sorted(scores.items()):
             file = self.experiments[experiment]
             loop = self.resolved("preference_dataset", experiment).full
-            facts = {"dataset": file.dataset, "acquisition": loop["acquisition"]["name"], "seed": loop["seed"]}
+            facts = {"dataset": file.dataset, "acquisition": loop["acquisition"]["method"], "seed": loop["seed"]}
             rows.append({"experiment": experiment, "scores": found, **facts})
         return {"rows": rows, "baseline": self.leaderboard.baseline}
 
@@ -157,7 +157,7 @@ class Catalog:
         checked = parse(model, plain, where)
         return Resolved(
             full=checked.model_dump(mode="json"),
-            identity=checked.model_dump(mode="json", exclude_defaults=True),
+            identity=identity_of(checked),
             locations=locations,
         )
 

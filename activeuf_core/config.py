@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -86,6 +86,23 @@ def parse(model: type[Section], data: Mapping[str, Any], where: Path | str) -> S
     except ValidationError as error:
         lines = [_explain(model, dict(item)) for item in error.errors(include_url=False)]
         raise ConfigError(f"{where}: " + f"\n{where}: ".join(lines)) from error
+
+
+def identity_of(section: BaseModel) -> dict[str, Any]:
+    """Return what distinguishes a section: required values, the names of variants, and all that is not a default.
+
+    So a new setting with a default changes no fingerprint. A default that changes is a change of code, which the
+    code lock catches.
+    """
+    found: dict[str, Any] = {}
+    plain = section.model_dump(mode="json")
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        is_variant = get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
+        if not info.is_required() and not is_variant and value == info.default:
+            continue
+        found[name] = identity_of(value) if isinstance(value, BaseModel) else plain[name]
+    return found
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from activeuf_core.acquisition.registry import check_settings
+from activeuf_core.acquisition.config import AcquisitionConfig
 from activeuf_core.config import StrictModel
 from activeuf_core.enn.config import ENNConfig
 
@@ -14,8 +14,8 @@ from activeuf_core.enn.config import ENNConfig
 class LoopConfig(StrictModel):
     """One run of the loop: which pairs are labelled, and what learns from the labels."""
 
-    acquisition: dict[str, Any]
-    """`name` of the acquisition function and its own parameters; others are errors."""
+    acquisition: AcquisitionConfig
+    """`method` names the acquisition function; a parameter that it does not use is an unknown key."""
     enn: ENNConfig = ENNConfig()
     batch_size: int = Field(default=64, ge=1)
     """Prompts between two updates of the ENN."""
@@ -28,8 +28,3 @@ class LoopConfig(StrictModel):
     checkpoint_every: int = Field(default=10, ge=1)
     """Batches between two checkpoints."""
     seed: int = 4
-
-    @model_validator(mode="after")
-    def _acquisition_is_known(self) -> LoopConfig:
-        check_settings(self.acquisition)
-        return self
