@@ -117,32 +117,49 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:
     """Turn one pydantic error into a line of ours."""
-    location = ".".join(str(part) for part in item["loc"]) or "(top level)"
+    shown, parent = _walk(model, item["loc"])
+    location = ".".join(shown) or "(top level)"
     if item["type"] == "extra_forbidden":
-        parent = _model_at(model, item["loc"][:-1])
-        allowed = choose_from(item["loc"][-1], parent.model_fields if parent else ())
+        allowed = choose_from(item["loc"][-1], parent.model_fields)
         return f"unknown key {location!r} (value {item['input']!r}); {allowed}."
     if item["type"] == "missing":
         return f"key {location!r} is missing. Add it."
     return f"key {location!r} has the value {item['input']!r}: {item['msg']}."
 
 
-def _model_at(model: type[BaseModel], path: tuple[Any, ...]) -> type[BaseModel] | None:
-    """Return the model that owns the key at `path`, or None where the path leaves plain models."""
-    current: type[BaseModel] | None = model
+def _walk(model: type[BaseModel], path: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
+    """Follow an error's path; return it as a person would write it, and the model that owns its last key.
+
+    pydantic puts the name of a chosen variant into the path (`acquisition.dts.beta`), which no file contains.
+    """
+    shown: list[str] = []
+    variants: list[type[BaseModel]] = []
     for part in path:
-        if current is None or part not in current.model_fields:
-            continue  # a union tag or a list index: stay at the last model known
-        current = _first_model(current.model_fields[part].annotation, part)
-    return current
+        chosen = next((v for v in variants if _variant_name(v) == part), None)
+        if chosen is not None:
+            model, variants = chosen, []
+            continue
+        shown.append(str(part))
+        if part in model.model_fields:
+            variants = _models_in(model.model_fields[part].annotation)
+            if len(variants) == 1 and part != path[-1]:
+                model, variants = variants[0], []
+    return shown, model
 
 
-def _first_model(annotation: Any, part: Any) -> type[BaseModel] | None:
-    """Return the pydantic model inside an annotation such as `X | None` or `list[X]`."""
+def _variant_name(model: type[BaseModel]) -> str | None:
+    """Return the value of the field that tells a variant from its siblings, None for a model without one."""
+    for info in model.model_fields.values():
+        if get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1:
+            return str(get_args(info.annotation)[0])
+    return None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the pydantic models inside an annotation such as `X | None` or `list[X]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = [_first_model(arg, part) for arg in getattr(annotation, "__args__", ())]
-    return next((found for found in inner if found is not None), None)
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _models_in(inner)]
 
 
 class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
