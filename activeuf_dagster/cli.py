@@ -1,0 +1,206 @@
+"""The command line: `activeuf`.
+
+    activeuf check                what the config files declare, and whether they are right
+    activeuf materialize [EXP…]   bring experiments up to date, in the foreground
+    activeuf status [EXP…]        what is fresh, what is not, and why
+    activeuf leaderboard          the table
+    activeuf demo                 two experiments on the project's own data, then the table
+    activeuf ui                   the Dagster UI on the same instance
+    activeuf env                  shell lines that point `dagster …` at the same instance
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from activeuf_core.artifacts import ArtifactStore
+from activeuf_core.errors import ActiveUFError, ConfigError, choose_from
+from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT
+from activeuf_core.recipes import Node
+from activeuf_dagster.instance import ensure_instance
+from activeuf_dagster.project import Project
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Active preference data, as a graph.")
+console = Console(highlight=False, soft_wrap=True)
+DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
+Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]
+
+
+@app.command()
+def check() -> None:
+    """Read all config files; say what they declare, or which key of which file is wrong."""
+    project = Project.load()
+    catalog = project.catalog
+    console.print(f"{project.configs}: right.")
+    console.print(f"  {len(catalog.datasets)} datasets: {', '.join(catalog.datasets)}")
+    console.print(f"  {len(catalog.members)} (dataset, pool member) pairs")
+    console.print(f"  {len(catalog.experiments)} experiments: {', '.join(catalog.experiments)}")
+
+
+@app.command()
+def materialize(
+    experiments: Experiments = None,
+    force: Annotated[bool, typer.Option(help="Make what is complete again, as a new generation.")] = False,
+) -> None:
+    """Bring experiments and all that they read up to date, in the foreground."""
+    project = Project.load()
+    if not _bring_up_to_date(project, _chosen(project, experiments), force=force):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    experiments: Experiments = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is fresh and what is not, and why. Runs nothing."""
+    project = Project.load()
+    found = _statuses(project, _chosen(project, experiments))
+    if as_json:
+        rows = [{"asset": n[0], "partition": n[1], "fresh": s.is_fresh, "reason": s.reason} for n, s in found.items()]
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    table = Table("asset", "partition", "state", box=None)
+    for (asset, partition), one in found.items():
+        table.add_row(asset, partition, "[green]fresh" if one.is_fresh else f"[yellow]{one.reason}")
+    console.print(table)
+
+
+@app.command()
+def leaderboard() -> None:
+    """Print the leaderboard that was materialized last."""
+    project = Project.load()
+    _print_leaderboard(project)
+
+
+@app.command()
+def demo() -> None:
+    """Materialize two experiments on the project's own data, and print the leaderboard."""
+    started = time.monotonic()
+    project = Project.load()
+    console.print("The demo: prompts → completions → judge → active-learning loop → DPO and reward model → scores.")
+    console.print(f"Two acquisition functions on the same pool: {', '.join(DEMO_EXPERIMENTS)}.\n")
+    complete = _bring_up_to_date(project, DEMO_EXPERIMENTS, force=False)
+    _print_leaderboard(project)
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s. {'' if complete else 'Something failed: see above.'}")
+    console.print("  make ui                    look at the graph, its plots, checks and logs in the browser")
+    console.print("  activeuf status            what is fresh, and why the rest is not")
+    console.print("  configs/experiments/       one file, one experiment: copy one and materialize it")
+    if not complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the web server.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Start the Dagster UI and its daemon on the project's instance."""
+    project = Project.load()
+    ensure_instance(project.layout)
+    os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
+    console.print(f"Dagster on http://{host}:{port} (instance {os.environ['DAGSTER_HOME']}); Ctrl-C ends it.")
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml")]
+    try:
+        code = subprocess.run([*command, "--host", host, "--port", str(port)], cwd=PROJECT, check=False).returncode
+    except KeyboardInterrupt:
+        code = 0
+    raise typer.Exit(code)
+
+
+@app.command()
+def env() -> None:
+    """Print shell lines that point `dagster …` at the project's instance: `eval "$(activeuf env)"`."""
+    home = ensure_instance(Project.load().layout)
+    sys.stdout.write(f"export DAGSTER_HOME={shlex.quote(str(home))}\n")
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line, not a traceback."""
+    try:
+        app()
+    except ActiveUFError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]{type(error).__name__}[/]: {error}", markup=True)
+        raise SystemExit(2) from None
+
+
+def _chosen(project: Project, experiments: Sequence[str] | None) -> Sequence[str]:
+    """Return the experiments that were asked for. Raises: ConfigError for one that no file declares."""
+    known = project.catalog.experiments
+    for name in experiments or ():
+        if name not in known:
+            raise ConfigError(f"unknown experiment {name!r}; {choose_from(name, known)}.")
+    return experiments or tuple(known)
+
+
+def _bring_up_to_date(project: Project, experiments: Sequence[str], *, force: bool) -> bool:
+    """Materialize what is not fresh of some experiments; return whether all of it succeeded."""
+    import dagster as dg
+
+    from activeuf_dagster.definitions import defs
+    from activeuf_dagster.foreground import run_wave, waves
+
+    found = _statuses(project, experiments)
+    todo: list[Node] = [node for node, one in found.items() if force or not one.is_fresh]
+    console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are fresh.")
+    if not todo:
+        return True
+    _show_progress()
+    with dg.DagsterInstance.get() as instance:
+        done = [run_wave(defs, instance, wave, force=force) for wave in waves(todo, project)]
+    return all(done)
+
+
+def _statuses(project: Project, experiments: Sequence[str]):  # noqa: ANN202 - a type of a lazily imported module
+    import dagster as dg
+
+    from activeuf_dagster.planning import nodes_of, statuses
+
+    ensure_instance(project.layout)
+    book = project.book()
+    with dg.DagsterInstance.get() as instance:
+        return statuses(instance, book, nodes_of(book, experiments))
+
+
+def _print_leaderboard(project: Project) -> None:
+    from activeuf_core.catalog import UNPARTITIONED
+    from activeuf_core.reporting.leaderboard import render_text
+
+    store = ArtifactStore(project.layout)
+    recipe = project.book().recipe("leaderboard", UNPARTITIONED)
+    folder = store.require("leaderboard", recipe.fingerprint)
+    rows = json.loads((folder / LEADERBOARD_JSON).read_text(encoding="utf-8"))
+    console.print()
+    sys.stdout.write(render_text(rows) + "\n")
+    console.print(f"\nThe same with plots: {folder / LEADERBOARD_HTML}")
+
+
+def _show_progress() -> None:
+    """Print the engine's events with the time since the start."""
+    started = time.monotonic()
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seconds = int(time.monotonic() - started)
+            console.print(f"[dim]{seconds // 60:02d}:{seconds % 60:02d}[/] {record.getMessage()}", markup=True)
+
+    engine_log = logging.getLogger("activeuf.engine")
+    engine_log.setLevel(logging.INFO)
+    engine_log.propagate = False
+    engine_log.handlers = [Lines()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Table of contents of the graph: assets in flow order, config nodes, jobs, the sensor."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from activeuf_dagster.graph import config_specs
+from activeuf_dagster.jobs import JOBS
+from activeuf_dagster.materialization import build_assets
+from activeuf_dagster.project import Project
+from activeuf_dagster.sensors import observe_configs
+
+project = Project.load()
+
+defs = dg.Definitions(
+    assets=[build_assets(project), *config_specs(project.catalog)],
+    jobs=JOBS,
+    sensors=[observe_configs],
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,76 @@
+"""Materialize without a daemon: Dagster runs in this process, one per wave of equally partitioned assets.
+
+Used by `activeuf materialize` and `activeuf demo`. The runs are ordinary runs of the instance: the UI shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import dagster as dg
+
+from activeuf_core.recipes import Node
+from activeuf_core.stages import stage_of
+from activeuf_dagster.project import Project
+
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One Dagster run: some assets over one contiguous range of partitions ('' for none)."""
+
+    assets: tuple[str, ...]
+    first: str
+    last: str
+
+
+def waves(nodes: Sequence[Node], project: Project) -> list[Wave]:
+    """Split nodes, given in flow order, into runs: neighbours of one dimension, contiguous partitions.
+
+    The leaderboard rides along with the experiments' last run.
+    """
+    found: list[Wave] = []
+    for dimension, group in groupby(nodes, key=lambda node: stage_of(node[0]).dimension):
+        members = list(group)
+        assets = tuple(dict.fromkeys(asset for asset, _ in members))
+        if dimension == "none":
+            found.append(Wave(assets, "", ""))
+            continue
+        keys = {partition for _, partition in members}
+        order = project.catalog.partitions(assets[0])
+        found += [Wave(assets, first, last) for first, last in contiguous_ranges(keys, order)]
+    if len(found) > 1 and not found[-1].first and stage_of(found[-2].assets[0]).dimension == "experiment":
+        last, before = found.pop(), found.pop()
+        found.append(Wave((*before.assets, *last.assets), before.first, before.last))
+    return found
+
+
+def contiguous_ranges(keys: set[str], order: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the (first, last) of every run of wanted keys that are neighbours in `order`."""
+    for wanted, group in groupby(order, key=keys.__contains__):
+        members = list(group)
+        if wanted:
+            yield members[0], members[-1]
+
+
+def run_wave(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave, *, force: bool = False
+) -> bool:
+    """Run one wave in this process; return whether all of it succeeded."""
+    job = definitions.resolve_implicit_global_asset_job_def()
+    tags = dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True)) if wave.first else {}
+    config = {**QUIET, "ops": {"activeuf": {"config": {"force": force}}}}
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(asset) for asset in wave.assets],
+        tags=tags,
+        run_config=config,
+        raise_on_error=False,
+    )
+    return result.success
+
+

@@ -1,0 +1,126 @@
+"""The one operation of the graph: bring the selected (asset, partition) pairs up to date.
+
+All assets belong to one subsettable multi-asset whose body is the engine. So one Dagster run covers a whole wave of
+partitions through all stages, each recorded the moment it is complete, and a failed one costs exactly what reads it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import dagster as dg
+
+from activeuf_core.catalog import UNPARTITIONED
+from activeuf_core.recipes import Node
+from activeuf_core.stages import STAGES
+from activeuf_dagster.engine import Blocked, Completed, Engine, Event, Failed, Progressed, Submitted, label
+from activeuf_dagster.graph import asset_specs, check_specs
+from activeuf_dagster.project import Project
+from activeuf_dagster.recording import Recorded, Recorder
+
+log = logging.getLogger("activeuf.engine")
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+
+
+class MaterializationConfig(dg.Config):
+    """Settings of one run."""
+
+    force: bool = False
+    """Make the selected partitions again even if they are complete, as a new generation: all downstream turns stale."""
+
+
+def build_assets(project: Project) -> dg.AssetsDefinition:
+    """Return the multi-asset over all stages."""
+
+    @dg.multi_asset(
+        name="activeuf",
+        specs=asset_specs(project.catalog),
+        check_specs=check_specs(),
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def activeuf(context: dg.AssetExecutionContext, config: MaterializationConfig) -> Iterator[Recorded]:
+        yield from materialize(context, project, force=config.force)
+
+    return activeuf
+
+
+def materialize(context: dg.AssetExecutionContext, project: Project, *, force: bool) -> Iterator[Recorded]:
+    """Run the engine over the run's selection, recording what completes.
+
+    Raises: dagster.Failure at the end when a node failed or was blocked, naming each.
+    """
+    book = project.book()
+    recorder = Recorder(context.instance, book)
+    launcher = project.launcher()
+    engine = Engine(book, launcher, launcher, project.runtime())
+    bad: list[Failed | Blocked] = []
+    for event in engine.run(selected_nodes(context), force=force):
+        _tell(context, event)
+        if isinstance(event, Completed):
+            yield from recorder.record(event.recipe, event.manifest, is_adopted=event.is_adopted)
+        elif isinstance(event, (Failed, Blocked)):
+            bad.append(event)
+    if bad:
+        raise _failure(bad)
+
+
+def selected_nodes(context: dg.AssetExecutionContext) -> list[Node]:
+    """Return what the run selected, upstream first."""
+    selected = {key.to_user_string() for key in context.selected_asset_keys}
+    has_partitions = context.has_partition_key or RANGE_START_TAG in context.run.tags
+    keys = list(context.partition_keys) if has_partitions else []
+    nodes: list[Node] = []
+    for stage in STAGES:
+        if stage.asset in selected:
+            partitions = [UNPARTITIONED] if stage.dimension == "none" else keys
+            nodes += [(stage.asset, partition) for partition in partitions]
+    return nodes
+
+
+def describe(event: Event) -> str:
+    """Return an event as one line for a log."""
+    match event:
+        case Submitted(job_id, nodes, launcher, path):
+            return f"{', '.join(map(label, nodes))}: job {job_id} submitted to {launcher}; log {path}"
+        case Progressed(node, done, total, unit, eta_s):
+            eta = f", about {eta_s:.0f} s left" if eta_s is not None else ""
+            return f"{label(node)}: {done} of {total} {unit}{eta}"
+        case Completed(recipe, manifest, is_adopted):
+            how = "adopted from the store" if is_adopted else f"made in {manifest.provenance['seconds']:.1f} s"
+            return f"{label(recipe.node)}: complete, {how}"
+        case Failed(node, failure):
+            return f"{label(node)}: FAILED ({failure.kind}): {failure.message}"
+        case Blocked(node, reason):
+            return f"{label(node)}: not tried, because {reason}"
+
+
+def _tell(context: dg.AssetExecutionContext, event: Event) -> None:
+    """Write an event to the run's log and to Python's, for whoever watches which."""
+    text = describe(event)
+    if isinstance(event, Failed):
+        tail = f"\nlast lines of {event.failure.log_path}:\n{event.failure.log_tail}" if event.failure.log_tail else ""
+        context.log.error(text + tail)
+        log.error(text)
+    elif isinstance(event, Blocked):
+        context.log.warning(text)
+        log.warning(text)
+    else:
+        context.log.info(text)
+        log.info(text, extra={"event": event})
+
+
+def _failure(bad: list[Failed | Blocked]) -> dg.Failure:
+    failed = [event for event in bad if isinstance(event, Failed)]
+    blocked = [event for event in bad if isinstance(event, Blocked)]
+    lines = [describe(event) for event in (*failed, *blocked)]
+    metadata: dict[str, dg.MetadataValue] = {}
+    for event in failed:
+        tail = f"```\n{event.failure.log_tail}\n```" if event.failure.log_tail else "(no log)"
+        metadata[label(event.node)] = dg.MetadataValue.md(f"{event.failure.message}\n\n{tail}")
+    return dg.Failure(
+        description=f"{len(failed)} failed, {len(blocked)} not tried:\n" + "\n".join(lines),
+        metadata=metadata,
+        allow_retries=False,
+    )

@@ -1,0 +1,89 @@
+"""A manifest as Dagster metadata: counts, previews, plots, and where to look."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from activeuf_core.artifacts import Manifest
+from activeuf_core.paths import Layout, RunFolder
+
+PLOT_LIMIT_BYTES = 60_000
+"""Plots are stored in the event log; a larger one is linked instead."""
+
+
+def of_manifest(manifest: Manifest, layout: Layout, *, is_adopted: bool) -> dict[str, dg.MetadataValue]:
+    """Return what a person wants to see beside a materialization."""
+    folder = layout.artifact(manifest.asset, manifest.fingerprint)
+    shown = {name: _value(value, folder) for name, value in manifest.metadata.items()}
+    provenance = manifest.provenance
+    log = RunFolder(layout.run(str(provenance["job_id"]))).log
+    return {
+        **shown,
+        "artifact": dg.MetadataValue.path(str(folder)),
+        "log": dg.MetadataValue.path(str(log)),
+        "config": dg.MetadataValue.json(dict(manifest.config)),
+        "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
+        "origin": dg.MetadataValue.text("adopted from the store" if is_adopted else "made by this run"),
+        "seconds": dg.MetadataValue.float(round(float(provenance["seconds"]), 2)),
+        "job_id": dg.MetadataValue.text(str(provenance["job_id"])),
+        "git_commit": dg.MetadataValue.text(str(provenance["git_commit"]) or "unknown"),
+        "libraries": dg.MetadataValue.json(dict(provenance["libraries"])),
+        "size_mb": dg.MetadataValue.float(round(sum(file.size for file in manifest.files) / 1e6, 3)),
+    }
+
+
+def of_check(values: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """Return the values that a check reports."""
+    return {name: _value(value, Path()) for name, value in values.items()}
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as a Markdown table; a cell's pipes and line ends are escaped."""
+    if not rows:
+        return "(no rows)"
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(_cell(row.get(name)) for name in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _value(value: Any, folder: Path) -> dg.MetadataValue:
+    if isinstance(value, Mapping):
+        return _rich_value(value, folder)
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    if isinstance(value, int):
+        return dg.MetadataValue.int(value)
+    if isinstance(value, float):
+        return dg.MetadataValue.float(value)
+    return dg.MetadataValue.text(str(value))
+
+
+def _rich_value(value: Mapping[str, Any], folder: Path) -> dg.MetadataValue:
+    kind = value.get("kind")
+    if kind == "table":
+        return dg.MetadataValue.md(markdown_table(value["rows"]))
+    if kind == "markdown":
+        return dg.MetadataValue.md(value["text"])
+    if kind == "plot":
+        return _plot(folder / value["path"])
+    return dg.MetadataValue.json(dict(value))
+
+
+def _plot(path: Path) -> dg.MetadataValue:
+    data = path.read_bytes()
+    if len(data) > PLOT_LIMIT_BYTES:
+        return dg.MetadataValue.path(str(path))
+    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{base64.b64encode(data).decode()})")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,139 @@
+"""Completed nodes as Dagster events, with the provenance that Dagster's staleness needs.
+
+An event that we log ourselves needs four tags (data version, code version, the data versions of its inputs, and
+pointers to the inputs' events), or its partition is stale for ever. The data version is the fingerprint, so Dagster's
+verdict and ours agree. Uses `_core` names of dagster 1.13; `tests/graph/test_staleness.py` pins what they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    extract_data_version_from_entry,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
+from dagster._core.event_api import EventLogRecord
+
+from activeuf_core.artifacts import Manifest
+from activeuf_core.fingerprint import digest_of
+from activeuf_core.recipes import Node, Recipe, RecipeBook
+from activeuf_core.stages import stage_of
+from activeuf_dagster import metadata
+from activeuf_dagster.graph import config_key, dagster_partition
+
+Recorded = dg.AssetObservation | dg.AssetMaterialization | dg.AssetCheckEvaluation
+FINGERPRINT_TAG = "activeuf/fingerprint"
+
+
+class Recorder:
+    """Turns completed nodes into events. Each event must be stored before the next one is asked for."""
+
+    def __init__(self, instance: dg.DagsterInstance, book: RecipeBook) -> None:
+        self.instance = instance
+        self.book = book
+
+    def is_recorded(self, recipe: Recipe) -> bool:
+        """Whether Dagster's latest event of a node is the one of this recipe, made from these inputs."""
+        key, partition = dg.AssetKey(recipe.asset), dagster_partition(recipe.partition)
+        return _version(self._latest(key, partition, is_source=False)) == recipe.fingerprint
+
+    def record(self, recipe: Recipe, manifest: Manifest, *, is_adopted: bool) -> Iterator[Recorded]:
+        """Yield the events of one completed node: its config, inputs that Dagster does not know, itself, its checks."""
+        yield from self._observe_config(recipe)
+        yield from self._adopt_inputs(recipe)
+        key, partition = dg.AssetKey(recipe.asset), dagster_partition(recipe.partition)
+        yield dg.AssetMaterialization(
+            asset_key=key,
+            partition=partition,
+            metadata=metadata.of_manifest(manifest, self.book.store.layout, is_adopted=is_adopted),
+            tags=self._tags(recipe),
+        )
+        declared = {check.name for check in stage_of(recipe.asset).checks}
+        for check in manifest.checks:
+            if check["name"] in declared:
+                yield _evaluation(key, partition, check)
+
+    def config_version(self, node: Node) -> str:
+        """Return the digest of a node's resolved config: the data version of its config node."""
+        return digest_of(self.book.catalog.config(*node))
+
+    def _observe_config(self, recipe: Recipe) -> Iterator[dg.AssetObservation]:
+        """Observe the config node in the same breath: one first observed later would make the asset stale."""
+        key, partition = config_key(recipe.asset), dagster_partition(recipe.partition)
+        version = self.config_version(recipe.node)
+        if _version(self._latest(key, partition, is_source=True)) != version:
+            yield observation(recipe.node, version)
+
+    def _adopt_inputs(self, recipe: Recipe) -> Iterator[Recorded]:
+        """Record inputs that are in the store but not in Dagster: its database may be younger than the store."""
+        for asset, prints in recipe.inputs.items():
+            for partition in prints:
+                above = self.book.recipe(asset, partition)
+                found = self.book.store.inspect(asset, above.fingerprint).manifest
+                if found is not None and not self.is_recorded(above):
+                    yield from self.record(above, found, is_adopted=True)
+
+    def _tags(self, recipe: Recipe) -> dict[str, str]:
+        tags = {
+            DATA_VERSION_TAG: recipe.fingerprint,
+            CODE_VERSION_TAG: recipe.version,
+            FINGERPRINT_TAG: recipe.fingerprint,
+        }
+        partition = dagster_partition(recipe.partition)
+        config = self._latest(config_key(recipe.asset), partition, is_source=True)
+        pointer = config.storage_id if config else 0
+        tags |= _input_tags(config_key(recipe.asset), self.config_version(recipe.node), pointer)
+        for asset, prints in recipe.inputs.items():
+            version = "+".join(sorted(prints.values())) or "none"
+            tags |= _input_tags(dg.AssetKey(asset), version, self._pointer(asset, recipe, pointer))
+        return tags
+
+    def _pointer(self, asset: str, recipe: Recipe, newest: int) -> int:
+        """Return up to which event an input was seen: a later event of another version makes the node stale."""
+        seen = [0]
+        for partition, fingerprint in recipe.inputs[asset].items():
+            record = self._latest(dg.AssetKey(asset), dagster_partition(partition), is_source=False)
+            if record is None:
+                continue
+            if _version(record) != fingerprint:
+                return record.storage_id - 1
+            seen.append(record.storage_id)
+        return max(seen) or newest
+
+    def _latest(self, key: dg.AssetKey, partition: str | None, *, is_source: bool) -> EventLogRecord | None:
+        return self.instance.get_latest_data_version_record(key, is_source=is_source, partition_key=partition)
+
+
+def observation(node: Node, version: str) -> dg.AssetObservation:
+    """Return the observation of a node's config."""
+    return dg.AssetObservation(
+        asset_key=config_key(node[0]), partition=dagster_partition(node[1]), tags={DATA_VERSION_TAG: version}
+    )
+
+
+def _evaluation(key: dg.AssetKey, partition: str | None, check: dict[str, object]) -> dg.AssetCheckEvaluation:
+    blocking = bool(check["blocking"])
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=str(check["name"]),
+        passed=bool(check["passed"]),
+        description=str(check["description"]),
+        metadata=metadata.of_check(check["values"]),  # type: ignore[arg-type]
+        severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+        blocking=blocking,
+        partition=partition,
+    )
+
+
+def _input_tags(key: dg.AssetKey, version: str, pointer: int) -> dict[str, str]:
+    return {get_input_data_version_tag(key): version, get_input_event_pointer_tag(key): str(pointer)}
+
+
+def _version(record: EventLogRecord | None) -> str | None:
+    version = extract_data_version_from_entry(record.event_log_entry) if record else None
+    return version.value if version else None

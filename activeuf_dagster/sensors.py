@@ -1,0 +1,56 @@
+"""The one sensor: tell Dagster when a config file has changed, so that it shows which partitions are stale.
+
+It observes and never materializes. Each tick reads the config folder again and compares the digest of every resolved
+config that a materialized partition depends on with the one that was observed last.
+"""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+
+from activeuf_core.errors import ConfigError
+from activeuf_core.fingerprint import digest_of
+from activeuf_core.stages import STAGES
+from activeuf_dagster.graph import dagster_partition
+from activeuf_dagster.project import Project
+from activeuf_dagster.recording import observation
+
+INTERVAL_S = 30
+
+
+def changed_observations(
+    instance: dg.DagsterInstance, project: Project, seen: dict[str, str]
+) -> tuple[list[dg.AssetObservation], dict[str, str]]:
+    """Return observations of the configs that changed since `seen` (node → digest), and the new `seen`."""
+    events: list[dg.AssetObservation] = []
+    now: dict[str, str] = {}
+    for stage in STAGES:
+        made = instance.get_materialized_partitions(dg.AssetKey(stage.asset))
+        for partition in project.catalog.partitions(stage.asset):
+            if dagster_partition(partition) is not None and partition not in made:
+                continue
+            version = digest_of(project.catalog.config(stage.asset, partition))
+            key = f"{stage.asset}|{partition}"
+            now[key] = version
+            if seen.get(key) != version:
+                events.append(observation((stage.asset, partition), version))
+    return events, now
+
+
+@dg.sensor(
+    name="observe_configs",
+    minimum_interval_seconds=INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Observes the config nodes of materialized partitions; starts no run.",
+)
+def observe_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Observe what changed in the config files."""
+    try:
+        project = Project.load()
+    except ConfigError as error:
+        return dg.SkipReason(f"A config file is wrong; what is shown as stale may be out of date. {error}")
+    seen = json.loads(context.cursor) if context.cursor else {}
+    events, now = changed_observations(context.instance, project, seen)
+    return dg.SensorResult(asset_events=events, cursor=json.dumps(now))

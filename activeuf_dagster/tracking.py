@@ -1,0 +1,105 @@
+"""The stage `wandb_summary`: one W&B run per experiment, through dagster-wandb's resource.
+
+In: `scores`, and the loop's metrics beside `preference_dataset`. Out: `wandb_run.json` with the run's id, mode and the
+keys that were written. The run's id is derived from what is written, so writing twice is writing the same run. Offline
+unless a key is present; never a prompt for a login. A failure to reach W&B fails this asset alone.
+
+It runs beside the orchestrator, because compute nodes often have no way out. dagster-wandb imports
+`wandb.sdk.internal.internal_api`, which wandb 0.30 removed: the lock pins wandb below it.
+Command: `python -m activeuf_dagster.tracking --config … --run-dir …`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from activeuf_core.artifacts import read_json, write_json
+from activeuf_core.errors import DataError
+from activeuf_core.paths import METRICS, SCORES
+from activeuf_core.reporting.config import WandbSummaryConfig
+from activeuf_core.reporting.wandb_names import summary_of
+from activeuf_core.stage import StageContext, main
+
+RESULT = "wandb_run.json"
+ID_LENGTH = 16
+
+
+def run(context: StageContext) -> None:
+    """Write the experiment's W&B run."""
+    config = context.config(WandbSummaryConfig)
+    tracking = context.runtime.get("tracking", {})
+    mode = tracking.get("mode", "none")
+    scores = read_json(context.input("scores") / SCORES)
+    summary = {name: value for name, value in summary_of(scores).items() if value is not None}
+    history = list(_history(context.input("preference_dataset") / METRICS))
+    record: dict[str, Any] = {"mode": mode, "summary": summary, "history_rows": len(history)}
+    if mode != "none":
+        run_id = (context.unit.fingerprint or "by-hand")[:ID_LENGTH]
+        record |= _write(config.experiment, run_id, tracking, summary, history)
+    write_json(context.output / RESULT, record)
+    context.add_metadata(mode=mode, keys_written=len(summary), history_rows=len(history))
+    context.add_metadata(**{name: str(record[name]) for name in ("wandb_run_id", "url", "folder") if record.get(name)})
+    context.add_table("summary", [{"key": name, "value": value} for name, value in summary.items()])
+    written = mode == "none" or bool(record.get("wandb_run_id"))
+    context.check("wandb_run_written", written, "The run was written, or tracking is off.", mode=mode)
+
+
+def _write(
+    experiment: str,
+    run_id: str,
+    tracking: dict[str, Any],
+    summary: dict[str, float],
+    history: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Write one run under a given id; return where it is."""
+    wandb = _wandb(tracking["mode"])
+    folder = Path(tracking["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with wandb.init(
+        id=run_id,
+        name=experiment,
+        project=tracking.get("project") or "activeuf",
+        entity=tracking.get("entity") or None,
+        dir=str(folder),
+        mode=tracking["mode"],
+        resume="allow",
+        config={"experiment": experiment},
+    ) as wandb_run:
+        for row in history:
+            wandb_run.log({key: value for key, value in row.items() if key != "step"}, step=int(row["step"]))
+        wandb_run.summary.update(summary)
+        return {"wandb_run_id": wandb_run.id, "url": wandb_run.url or "", "folder": wandb_run.dir}
+
+
+def _wandb(mode: str) -> Any:
+    """Return wandb, logged in through dagster-wandb's resource where a key is needed."""
+    import os
+
+    import dagster as dg
+    from dagster_wandb import wandb_resource
+
+    key = os.environ.get("WANDB_API_KEY")
+    if mode == "online" and not key:
+        raise DataError("tracking is online, but WANDB_API_KEY is not set. Set it, or ACTIVEUF_TRACKING=offline.")
+    if mode == "online":
+        config = {"api_key": key}
+        with dg.build_resources({"wandb": wandb_resource}, resource_config={"wandb": {"config": config}}) as found:
+            return found.wandb["sdk"]
+    import wandb
+
+    return wandb
+
+
+def _history(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the loop's metrics, one row per batch."""
+    with path.open(encoding="utf-8") as handle:
+        for line in handle:
+            yield json.loads(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main({"wandb_summary": "activeuf_dagster.tracking:run"}))
