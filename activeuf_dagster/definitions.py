@@ -10,11 +10,19 @@ from activeuf_dagster.materialization import build_assets
 from activeuf_dagster.project import Project
 from activeuf_dagster.sensors import observe_configs
 
-project = Project.load()
 
-defs = dg.Definitions(
-    assets=[build_assets(project), *config_specs(project.catalog)],
-    jobs=JOBS,
-    sensors=[observe_configs],
-    executor=dg.in_process_executor,
-)
+def build(project: Project) -> dg.Definitions:
+    """Return the definitions of a project."""
+    return dg.Definitions(
+        assets=[build_assets(project), *config_specs(project.catalog)],
+        jobs=JOBS,
+        sensors=[observe_configs],
+        executor=dg.in_process_executor,
+    )
+
+
+def __getattr__(name: str) -> dg.Definitions:
+    """Load `defs` when Dagster asks for it, so that importing this module reads no config file."""
+    if name == "defs":
+        return build(Project.load())
+    raise AttributeError(name)

@@ -2,9 +2,9 @@
 
 All assets belong to one subsettable multi-asset whose body is the engine. So one Dagster run covers a whole wave of
 partitions through all stages, each recorded the moment it is complete, and a failed one costs exactly what reads it.
-"""
 
-from __future__ import annotations
+No `from __future__ import annotations` here: Dagster reads the types of the operation's arguments at run time.
+"""
 
 import logging
 from collections.abc import Iterator
