@@ -103,7 +103,8 @@ def _lines(path: Path, newline: str | None = None) -> Iterator[str]:
     number = 0
     try:
         with _open_text(path, newline) as handle:
-            for number, line in enumerate(handle, start=1):
+            for line in handle:
+                number += 1
                 yield line
     except UnicodeDecodeError as error:
         raise DataError(

@@ -20,7 +20,7 @@ class SamplingConfig(StrictModel):
 
 
 class CompletionsConfig(StrictModel):
-    """How one member of the model pool answers every prompt: from a record, or by generating now."""
+    """How one member of the model pool answers the prompts: from a record, or by generating."""
 
     member: str
     """Name of the pool member: the `model` of its rows."""
@@ -34,7 +34,7 @@ class CompletionsConfig(StrictModel):
     model: ModelRef | None = None
     """The model that generates (mode `generate`)."""
     principles: bool = False
-    """Draw a principle by the prompt's source and one of its system prompts, as UltraFeedback does."""
+    """Draw a principle by the prompt's source, and one of its system prompts (`principles.py`)."""
     system_prompt: str | None = None
     """One fixed system prompt; not together with `principles`."""
     sampling: SamplingConfig = SamplingConfig()

@@ -13,7 +13,7 @@ class PromptsConfig(StrictModel):
     """Which prompts are read from a source and which of them are kept."""
 
     source: DataRef
-    """A local file (`.jsonl` or `.csv`, also `.gz`, `.xz`; `.parquet`), a folder, a hub data set."""
+    """A local file (`.jsonl` or `.csv`, also `.gz`, `.xz`; `.parquet`), a folder, a hub set."""
     subset: str | None = None
     """Configuration name of a hub data set."""
     split: str = "train"

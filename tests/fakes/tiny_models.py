@@ -1,4 +1,4 @@
-"""Tiny random models with a tokenizer trained in code: real folders, made in a second, for tests without data."""
+"""Tiny random models with a tokenizer trained in code: real folders, made in a second."""
 
 from __future__ import annotations
 

@@ -1,0 +1,108 @@
+"""Finished rows of a long stage, kept in a folder so that an interrupted run goes on where it was.
+
+In: rows, as they are done. Out: numbered Parquet files, each written whole or not at all. What was
+added less than `interval_s` ago is lost with the process, nothing else. The folder belongs to one
+artifact (its checkpoints), so its rows were made by the same recipe.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+from activeuf_core.errors import DataError
+from activeuf_core.schemas import iterate_rows, write_rows
+
+log = logging.getLogger("activeuf")
+
+INTERVAL_S = 20.0
+
+
+class Shards:
+    """A growing set of rows on disk; as a context manager it writes what is left at the end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        schema: pa.Schema,
+        *,
+        interval_s: float = INTERVAL_S,
+        before_write: Callable[[], None] | None = None,
+    ) -> None:
+        """Open the folder.
+
+        Args: before_write: called before rows are written, to make sure of what they point to.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._schema = schema
+        self._interval_s = interval_s
+        self._before_write = before_write
+        self._waiting: list[Mapping[str, Any]] = []
+        self._written = time.monotonic()
+        self._count = 1 + max((int(path.stem) for path in self._paths()), default=-1)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Read every row that was written. A file that cannot be read is passed over, and said."""
+        for path in self._paths():
+            try:
+                yield from iterate_rows(path)
+            except DataError as error:
+                log.warning("%s; what it held is computed again.", error)
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add finished rows; from time to time they go to disk."""
+        self._waiting.extend(rows)
+        if time.monotonic() - self._written >= self._interval_s:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added since the last time."""
+        self._written = time.monotonic()
+        if not self._waiting:
+            return
+        if self._before_write:
+            self._before_write()
+        path = self._folder / f"{self._count:06d}.parquet"
+        partial = path.with_suffix(".partial")
+        write_rows(partial, self._schema, self._waiting)
+        _sync(partial)
+        os.replace(partial, path)
+        self._waiting = []
+        self._count += 1
+
+    def clear(self) -> None:
+        """Forget every row."""
+        for path in self._paths():
+            path.unlink()
+
+    def __enter__(self) -> Shards:
+        """Return the shards themselves."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write what is left: rows that were added are finished, whatever went wrong after them."""
+        self.write()
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("*.parquet"))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
