@@ -113,9 +113,9 @@ class Bounds:
 
     def _check_finite(self, name: str, value_PC: Floats) -> None:
         """Refuse NaN and infinity at real completions."""
-        wrong_PC = ~np.isfinite(value_PC) & self.mask_PC
+        wrong_PC = np.logical_and(~np.isfinite(value_PC), self.mask_PC)
         self._refuse(
-            wrong_PC.any(axis=1), f"has a {name} that is NaN or infinite; check its features"
+            np.any(wrong_PC, axis=1), f"has a {name} that is NaN or infinite; check its features"
         )
 
     def _refuse(self, wrong_P: Bools, what: str) -> None:

@@ -18,7 +18,7 @@ Width = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 class MethodConfig(StrictModel):
     """What all methods share: which inputs they read. Said here, so that planning stays light."""
 
-    method: str
+    method: str = ""
 
     @property
     def needs_bounds(self) -> bool:

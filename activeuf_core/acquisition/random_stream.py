@@ -27,7 +27,7 @@ CHUNK_BLOCKS = 8192
 Words = NDArray[np.uint64]
 
 
-def philox(counter: tuple[Words, Words, Words, Words], key: int) -> tuple[Words, ...]:
+def philox(counter: Iterable[Words], key: int) -> tuple[Words, Words, Words, Words]:
     """Encrypt counters of four 32-bit words with a 64-bit key; overwrites its input.
 
     Args: counter: four uint64 arrays of one shape, each value below 2**32.

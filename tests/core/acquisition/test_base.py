@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ def test_long_lists_of_prompts_are_cut() -> None:
 def test_values_must_be_finite(field: str, value: float) -> None:
     wrong = ONES.copy()
     wrong[1, 2] = value
-    arrays = {"mean_PC": ONES, "lower_PC": ONES, "upper_PC": ONES, field: wrong}
+    arrays: dict[str, Any] = {"mean_PC": ONES, "lower_PC": ONES, "upper_PC": ONES, field: wrong}
     with pytest.raises(DataError, match=f"'second' has a {field} that is NaN or infinite"):
         Bounds(**arrays, mask_PC=ALL, prompt_ids=IDS)
 
@@ -69,10 +71,10 @@ def test_bounds_in_the_wrong_order_are_refused() -> None:
         ({"prompt_ids": ["only one"]}, "1 prompt ids for 2 prompts"),
     ],
 )
-def test_shapes_are_checked(change: dict[str, object], message: str) -> None:
-    arrays = {"mean_PC": ONES, "lower_PC": ONES, "upper_PC": ONES, "mask_PC": ALL} | change
+def test_shapes_are_checked(change: dict[str, Any], message: str) -> None:
+    arrays: dict[str, Any] = {"mean_PC": ONES, "lower_PC": ONES, "upper_PC": ONES, "mask_PC": ALL}
     with pytest.raises(DataError, match=message):
-        Bounds(**arrays)
+        Bounds(**arrays | change)
 
 
 def test_bounds_without_rewards() -> None:

@@ -14,12 +14,13 @@ from activeuf_core.acquisition.config import (
     InfoGainConfig,
     InfoMaxConfig,
     MaxMinLCBConfig,
+    MethodConfig,
     RUCBConfig,
 )
 from activeuf_core.acquisition.registry import build
 
 
-def select(config: object, bounds: Bounds, stream_of: Callable) -> list[list[int]]:
+def select(config: MethodConfig, bounds: Bounds, stream_of: Callable) -> list[list[int]]:
     """Select with seed 0."""
     return build(config).select(bounds, stream_of(bounds)).tolist()
 

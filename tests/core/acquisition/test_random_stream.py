@@ -29,7 +29,7 @@ IDS = [f"prompt-{row}" for row in range(40)]
 def test_philox_gives_the_published_test_vectors(
     counter: list[int], key: int, expected: list[int]
 ) -> None:
-    words = philox(tuple(np.array([word], dtype=np.uint64) for word in counter), key)
+    words = philox(np.array(counter, dtype=np.uint64)[:, None], key)
     assert [int(word[0]) for word in words] == expected
 
 

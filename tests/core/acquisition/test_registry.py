@@ -45,7 +45,8 @@ def take(bounds: Bounds, rows: np.ndarray, columns: np.ndarray | None = None) ->
         for field in (field.name for field in dataclasses.fields(bounds))
         if field.endswith("C")
     }
-    return Bounds(**arrays, prompt_ids=[bounds.prompt_ids[row] for row in rows])
+    prompt_ids = np.array(bounds.prompt_ids)[rows].tolist()
+    return Bounds(**arrays, prompt_ids=prompt_ids)
 
 
 @every_variant
