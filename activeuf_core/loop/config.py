@@ -15,14 +15,14 @@ class LoopConfig(StrictModel):
     """One run of the loop: which pairs are labelled, and what learns from the labels."""
 
     acquisition: AcquisitionConfig
-    """`method` names the acquisition function; a parameter that it does not use is an unknown key."""
+    """`method` names the acquisition function; a parameter that it does not use is unknown."""
     enn: ENNConfig = ENNConfig()
     batch_size: int = Field(default=64, ge=1)
     """Prompts between two updates of the ENN."""
     replay_buffer_factor: int = Field(default=100, ge=1)
     """The replay buffer holds this many batches of comparisons; the oldest leave first."""
-    budget: int | None = Field(default=None, ge=1)
-    """Annotations that may be bought (a comparison costs two); null: one comparison for every prompt."""
+    budget: int | None = Field(default=None, ge=2)
+    """Annotations that may be bought (a comparison costs two); null: a comparison per prompt."""
     ties: Literal["drop", "keep_first"] = "drop"
     """What happens to a comparison whose overall scores are equal."""
     checkpoint_every: int = Field(default=10, ge=1)

@@ -1,0 +1,123 @@
+"""The features of the candidates, read a batch at a time from a memory map.
+
+In: features.npy, an array (rows, D) in the row order of the candidate pool, and its index. Out:
+rows on demand.
+Cost: the memory of the rows that are asked for; pages that were read are handed back to the
+system.
+Shapes: R candidate rows, N rows asked for, D feature size.
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from activeuf_core.errors import DataError
+from activeuf_core.loop.candidates import CandidateTable, Ints, batches
+
+FEATURE_TYPES = ("float16", "float32")
+
+Floats = NDArray[np.floating[Any]]
+
+
+class FeatureMap:
+    """The features of the candidates, read row by row from a memory map.
+
+    After each read the pages are handed back, so that a pool of any size takes the memory of one
+    batch.
+    """
+
+    def __init__(self, path: Path, index: Path, table: CandidateTable) -> None:
+        """Open the map and compare it with the candidate pool.
+
+        Raises: DataError when the file is not a float16 or float32 array of one row per candidate,
+        or its index names other rows.
+        """
+        self._table = table
+        self._path = path
+        self._map = _open_map(path)
+        found = f"{path.name} has shape {self._map.shape} and type {self._map.dtype}"
+        if (
+            self._map.ndim != 2
+            or not self._map.shape[1]
+            or self._map.dtype.name not in FEATURE_TYPES
+        ):
+            raise DataError(
+                f"{found}; expected (candidates, feature size) as {' or '.join(FEATURE_TYPES)}."
+            )
+        if len(self._map) != table.num_rows:
+            raise DataError(
+                f"{found}, but the candidate pool has {table.num_rows} rows. They must be row for "
+                "row the same; materialize features for this pool again."
+            )
+        _check_index(index, table)
+
+    @property
+    def size(self) -> int:
+        """Size of a feature (D)."""
+        return self._map.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type on disk."""
+        return self._map.dtype
+
+    def read(self, rows: Ints) -> Floats:
+        """Return the features of some rows, copied, in the type on disk: shape (len(rows), D).
+
+        Raises: DataError naming the first row that holds a value that is NaN or infinite.
+        """
+        features = np.asarray(self._map[rows])
+        _give_back(self._map)
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            row = int(rows[int(np.argmin(finite))])
+            raise DataError(
+                f"{self._path.name}: {self._table.describe(row)} has a feature that is NaN or "
+                "infinite. Materialize features again, with `storage: float32` if its values "
+                "overflow float16."
+            )
+        return features
+
+
+def _open_map(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: cannot be read as a NumPy array ({error}). Materialize features again."
+        ) from error
+
+
+def _check_index(path: Path, table: CandidateTable) -> None:
+    """Compare the index of the features with the pool, row for row."""
+    done = 0
+    model_names = np.array(table.models, dtype=object)
+    prompt_R = np.repeat(np.arange(table.num_prompts), np.diff(table.start_P))
+    for part in batches(path, ("prompt_id", "model")):
+        rows = slice(done, done + part.num_rows)
+        expected = (
+            pa.array([table.prompt_ids[p] for p in prompt_R[rows]]),
+            pa.array(model_names[table.model_R[rows]]),
+        )
+        for column, wanted in zip(("prompt_id", "model"), expected, strict=True):
+            if len(wanted) != part.num_rows or not part.column(column).equals(wanted):
+                raise DataError(
+                    f"{path.name}: rows {done} to {done + part.num_rows - 1} name another "
+                    f"{column} than the candidate pool. The features belong to another pool; "
+                    "materialize features again."
+                )
+        done += part.num_rows
+    if done != table.num_rows:
+        raise DataError(f"{path.name} has {done} rows, the candidate pool {table.num_rows}.")
+
+
+def _give_back(array: NDArray[Any]) -> None:
+    """Drop the pages of a memory map that were read; they stay in the system's file cache."""
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
