@@ -49,7 +49,7 @@ def asset_specs(catalog: Catalog) -> list[dg.AssetSpec]:
 
 
 def config_specs(catalog: Catalog) -> list[dg.AssetSpec]:
-    """Return the config node of every stage: external to the graph, observed, never materialized."""
+    """Return the config node of every stage: observed, never materialized."""
     partitions = partitions_defs(catalog)
     return [
         dg.AssetSpec(

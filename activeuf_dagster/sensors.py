@@ -1,19 +1,20 @@
-"""The one sensor: tell Dagster when a config file has changed, so that it shows which partitions are stale.
+"""Config files as observable assets, and the one sensor: tell Dagster when a file has changed.
 
-It observes and never materializes. Each tick reads the config folder again and compares the digest of every resolved
+Observing starts no run of a stage; it only lets Dagster show which partitions are stale. Each tick of the sensor reads the config folder again and compares the digest of every resolved
 config that a materialized partition depends on with the one that was observed last.
+
+No `from __future__ import annotations` here: Dagster reads the types of the operation's arguments at run time.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator
 
 import dagster as dg
 
 from activeuf_core.errors import ConfigError
 from activeuf_core.fingerprint import digest_of
 from activeuf_core.stages import STAGES
-from activeuf_dagster.graph import dagster_partition
+from activeuf_dagster.graph import config_specs, dagster_partition
 from activeuf_dagster.project import Project
 from activeuf_dagster.recording import observation
 
@@ -37,6 +38,20 @@ def changed_observations(
             if seen.get(key) != version:
                 events.append(observation((stage.asset, partition), version))
     return events, now
+
+
+def build_config_nodes(project: Project) -> dg.AssetsDefinition:
+    """Return the config nodes as observable assets: observing one notes the current digest of its configs."""
+
+    @dg.multi_observable_source_asset(name="configs", specs=config_specs(project.catalog), can_subset=True)
+    def configs(context: dg.AssetExecutionContext) -> Iterator[dg.AssetObservation]:
+        wanted = {key.path[-1] for key in context.selected_asset_keys}
+        for stage in STAGES:
+            for partition in project.catalog.partitions(stage.asset) if stage.asset in wanted else ():
+                version = digest_of(project.catalog.config(stage.asset, partition))
+                yield observation((stage.asset, partition), version)
+
+    return configs
 
 
 @dg.sensor(
