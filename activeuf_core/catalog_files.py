@@ -3,7 +3,7 @@
     models.yaml          name → {path} or {hub, revision}
     leaderboard.yaml     {baseline: experiment}
     datasets/<name>.yaml     prompts, model pool, judge, candidate pool, features of one dataset
-    defaults/<name>.yaml     values that experiments share; an experiment names one as `extends`
+    defaults/<name>.yaml     values that datasets or experiments share; a file names one as `extends`
     experiments/<name>.yaml  one experiment: dataset, loop, trainings, benchmarks
 """
 
@@ -51,6 +51,7 @@ class DatasetBody(StrictModel):
     """Content of `datasets/<name>.yaml`. Sections are checked against their stage's own model."""
 
     description: str = ""
+    extends: str | None = None
     prompts: dict[str, Any]
     completions: dict[str, Any] = Field(default_factory=dict)
     """Settings that all pool members share."""
@@ -204,12 +205,12 @@ def read_leaderboard(folder: Path) -> LeaderboardFile:
 
 
 def read_dataset_files(folder: Path) -> dict[str, DatasetFile]:
-    """Read all of `datasets/`."""
+    """Read all of `datasets/`, each laid over the defaults that it extends."""
     files = {}
     for name, path in _named_files(folder / "datasets", "dataset").items():
         if "--" in name:
             raise ConfigError(f"{path}: dataset {name!r} contains '--', which separates it from pool members in keys. Rename it.")
-        body = parse(DatasetBody, read_yaml(path), path)
+        body = parse(DatasetBody, _with_defaults(path, folder), path)
         for member in body.model_pool:
             check_key(f"{name}--{member}", "pool member", path)
         files[name] = DatasetFile(path, body)
@@ -218,19 +219,25 @@ def read_dataset_files(folder: Path) -> dict[str, DatasetFile]:
 
 def read_experiment_files(folder: Path) -> dict[str, ExperimentFile]:
     """Read all of `experiments/`, each laid over the defaults that it extends."""
-    defaults = _named_files(folder / "defaults", "defaults")
-    shared = {name: read_yaml(path) for name, path in defaults.items()}
     files = {}
     for name, path in _named_files(folder / "experiments", "experiment").items():
-        own = read_yaml(path)
-        base = own.get("extends")
-        if base is not None and base not in shared:
-            raise ConfigError(f"{path}: key 'extends' has the value {base!r}; {choose_from(base, shared)}.")
-        body = parse(ExperimentBody, merge(shared[base], own) if base else own, path)
+        body = parse(ExperimentBody, _with_defaults(path, folder), path)
         for name_of_benchmark in set(body.benchmarks) - {SHARED_BENCHMARK_KEY}:
             _check_benchmark(name_of_benchmark, path)
         files[name] = ExperimentFile(path, body)
     return files
+
+
+def _with_defaults(path: Path, folder: Path) -> dict[str, Any]:
+    """Return a file's content laid over the defaults that it extends."""
+    own = read_yaml(path)
+    base = own.get("extends")
+    if base is None:
+        return own
+    known = _named_files(folder / "defaults", "defaults")
+    if base not in known:
+        raise ConfigError(f"{path}: key 'extends' has the value {base!r}; {choose_from(base, known)}.")
+    return merge(read_yaml(known[base]), own)
 
 
 def _check_benchmark(name: str, path: Path) -> None:

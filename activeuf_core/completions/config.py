@@ -27,6 +27,8 @@ class CompletionsConfig(StrictModel):
     mode: Literal["recorded", "generate"]
     source: DataRef | None = None
     """Where recorded completions lie (mode `recorded`)."""
+    recorded_as: str | None = None
+    """The member's name in the record; null: the member's own. Names on the hub contain `/`, keys cannot."""
     subset: str | None = None
     split: str = "train"
     rating_column: str | None = None

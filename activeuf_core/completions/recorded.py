@@ -28,27 +28,25 @@ def pick_member(
     Raises: DataError when no row knows the member (naming those that exist), when it answers a
     prompt twice, or when a row has another form.
     """
+    name = config.recorded_as or config.member
     found: dict[str, dict[str, Any]] = {}
     members: set[str] = set()
     for row in rows:
         prompt_id = identifier(row.values.get("prompt_id"), row.where, "prompt_id")
         for record in _records(row):
             members.add(str(record.get("model")))
-            if record.get("model") != config.member or prompt_id not in prompt_ids:
+            if record.get("model") != name or prompt_id not in prompt_ids:
                 continue
             completion = _completion(record, prompt_id, row.where, config)
             if prompt_id in found:
                 raise DataError(
-                    f"{row.where}: {config.member!r} answers prompt {prompt_id!r} a second time. "
+                    f"{row.where}: {name!r} answers prompt {prompt_id!r} a second time. "
                     "Keep one."
                 )
             if completion:
                 found[prompt_id] = completion
-    if config.member not in members:
-        raise DataError(
-            f"no completion of {config.member!r} in the source; "
-            f"{choose_from(config.member, members)}."
-        )
+    if name not in members:
+        raise DataError(f"no completion of {name!r} in the source; {choose_from(name, members)}.")
     return found
 
 
