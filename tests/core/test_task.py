@@ -1,0 +1,140 @@
+"""The task wrapper and the local launcher, with real processes and a stage made for the purpose."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from activeuf_core.artifacts import ArtifactStore, read_json
+from activeuf_core.jobs import Job, Unit
+from activeuf_core.launchers.local import LocalLauncher, tail_of
+from activeuf_core.paths import Layout, RunFolder
+
+STAGE = '''
+import os, subprocess, sys, time
+from activeuf_core.stage import main
+
+def run(context):
+    how = context.unit.config["how"]
+    print("says", how, flush=True)
+    if how == "fails":
+        from activeuf_core.errors import DataError
+        raise DataError("row 3 is bad")
+    if how == "dies":
+        os.kill(os.getpid(), 9)
+    if how == "hangs":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        (context.checkpoints / "child").write_text(str(child.pid))
+        time.sleep(600)
+    (context.output / "value").write_text(how)
+    context.progress(1, 1)
+    context.add_metadata(rows=1)
+
+if __name__ == "__main__":
+    sys.exit(main({"thing": "toy_stage:run"}))
+'''
+
+
+@pytest.fixture
+def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalLauncher]:
+    """A launcher with two slots, which finds the toy stage."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "toy_stage.py").write_text(STAGE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    found = LocalLauncher(Layout(tmp_path / "home"), slots=2)
+    yield found
+    found.cancel(list(found.poll()))
+
+
+def job(launcher: LocalLauncher, name: str, *hows: str) -> Job:
+    """Return a job with one unit per behaviour."""
+    units = []
+    for how in hows:
+        print_ = f"{name}{how}".ljust(32, "0")
+        checkpoints = str(launcher.layout.checkpoints("thing", print_))
+        units.append(Unit("thing", how, print_, "1", 0, {"how": how}, {}, {}, checkpoints=checkpoints))
+    return Job(name, "toy_stage", tuple(units), str(launcher.layout.home))
+
+
+def wait(launcher: LocalLauncher, *job_ids: str, timeout_s: float = 60) -> None:
+    """Poll until jobs have ended."""
+    deadline = time.monotonic() + timeout_s
+    while any(launcher.poll()[job_id].phase != "ended" for job_id in job_ids):
+        assert time.monotonic() < deadline, launcher.poll()
+        time.sleep(0.05)
+
+
+def is_complete(launcher: LocalLauncher, unit: Unit) -> bool:
+    return ArtifactStore(launcher.layout).inspect(unit.asset, unit.fingerprint).is_complete
+
+
+def test_units_are_published_one_by_one_and_a_failed_one_spares_the_rest(launcher: LocalLauncher) -> None:
+    mixed = job(launcher, "mixed", "works", "fails", "works2")
+    launcher.submit([mixed])
+    wait(launcher, "mixed")
+    assert [is_complete(launcher, unit) for unit in mixed.units] == [True, False, True]
+    failure = read_json(RunFolder(launcher.layout.run("mixed")).unit(mixed.units[1].name).failure)
+    assert (failure["kind"], failure["message"]) == ("DataError", "row 3 is bad")
+    assert launcher.poll()["mixed"].detail == "exit code 1"
+    assert "says works2" in launcher.tail("mixed", 10)
+
+
+def test_a_killed_stage_says_so(launcher: LocalLauncher) -> None:
+    killed = job(launcher, "killed", "dies")
+    launcher.submit([killed])
+    wait(launcher, "killed")
+    failure = read_json(RunFolder(launcher.layout.run("killed")).unit(killed.units[0].name).failure)
+    assert "SIGKILL" in failure["message"]
+    assert failure["retryable"] is True
+
+
+def test_cancelling_ends_the_whole_process_tree(launcher: LocalLauncher) -> None:
+    hanging = job(launcher, "hanging", "hangs")
+    launcher.submit([hanging])
+    child = Path(hanging.units[0].checkpoints) / "child"
+    deadline = time.monotonic() + 60
+    while not child.exists() or not child.read_text():
+        launcher.poll()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    launcher.cancel(["hanging"])
+    assert not _is_alive(int(child.read_text()))
+    assert launcher.poll()["hanging"].phase == "ended"
+
+
+def test_slots_bound_what_runs(launcher: LocalLauncher) -> None:
+    jobs = [job(launcher, f"slot{n}", "works") for n in range(4)]
+    launcher.submit(jobs)
+    phases = [state.phase for state in launcher.poll().values()]
+    assert phases.count("queued") >= 2
+    wait(launcher, *(one.job_id for one in jobs))
+    assert all(is_complete(launcher, one.units[0]) for one in jobs)
+
+
+def test_two_tasks_of_one_artifact_make_it_once(launcher: LocalLauncher) -> None:
+    first, second = job(launcher, "twin", "works"), job(launcher, "twin", "works")
+    second = Job("twin-2", second.module, second.units, second.home)
+    launcher.submit([first, second])
+    wait(launcher, "twin", "twin-2")
+    ran = [tail_of(RunFolder(launcher.layout.run(name)).log, 5) for name in ("twin", "twin-2")]
+    assert sum("says works" in text for text in ran) == 1
+
+
+def test_an_unknown_stage_module_leaves_a_log(launcher: LocalLauncher) -> None:
+    broken = job(launcher, "broken", "works")
+    launcher.submit([Job("broken", "no_such_module", broken.units, broken.home)])
+    wait(launcher, "broken")
+    assert "no_such_module" in launcher.tail("broken", 5)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody has reaped yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z" and bool(os.kill(pid, 0) is None)
