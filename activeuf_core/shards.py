@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from activeuf_core.errors import DataError
 from activeuf_core.schemas import iterate_rows, write_rows
+from activeuf_core.stage import StageContext
 
 log = logging.getLogger("activeuf")
 
@@ -98,6 +99,62 @@ class Shards:
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("*.parquet"))
+
+
+class Worklist:
+    """Batches to compute, less those that an earlier attempt at the same artifact finished.
+
+    A context manager. `done` maps the key columns' values of a row to the row.
+    """
+
+    def __init__(
+        self, context: StageContext, schema: pa.Schema, key: tuple[str, ...], total: int, unit: str
+    ) -> None:
+        """Read what is finished.
+
+        Args: key: columns that tell the rows apart. total, unit: for the progress.
+        """
+        self._context = context
+        self._shards = Shards(context.checkpoints / "rows", schema)
+        self._key = key
+        self._total = total
+        self._unit = unit
+        self.done = {self._key_of(row): row for row in self._shards.rows()}
+        self.num_resumed = len(self.done)
+
+    def work(
+        self,
+        keys: Sequence[tuple[str, ...]],
+        batches: Iterable[Sequence[int]],
+        compute: Callable[[Sequence[int]], Sequence[Mapping[str, Any]]],
+    ) -> None:
+        """Compute the batches that are not done.
+
+        Args: keys: of all rows. batches: indices into `keys`; the same ones in every attempt, so
+        that a batch is never computed with other neighbours. compute: from indices to their rows.
+        """
+        for batch in batches:
+            if not all(keys[index] in self.done for index in batch):
+                rows = compute(batch)
+                self._shards.add(rows)
+                self.done.update({self._key_of(row): dict(row) for row in rows})
+            self._context.progress(len(self.done), self._total, self._unit)
+
+    def __enter__(self) -> Worklist:
+        """Return the worklist itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write what is finished, whatever happened."""
+        self._shards.write()
+
+    def _key_of(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(row[column] for column in self._key)
 
 
 def _sync(path: Path) -> None:

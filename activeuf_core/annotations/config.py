@@ -10,7 +10,7 @@ from activeuf_core.config import ModelRef, StrictModel
 
 
 class VerifiableJudge(StrictModel):
-    """Rates by checking what can be checked: the prompt's constraints and its answer. Ratings lie in [1, 5]."""
+    """Checks what can be checked: the prompt's constraints, else its answer; ratings in [1, 5]."""
 
     mode: Literal["verifiable"]
 
@@ -36,12 +36,15 @@ class RewardModelJudge(StrictModel):
 
 
 class LlmJudge(StrictModel):
-    """Asks a model for a digit per aspect; the rating is the expected digit over the digits' probabilities."""
+    """Asks a model for a digit per aspect; the rating is the expected digit (`llm_judge.py`)."""
 
     mode: Literal["llm"]
     model: ModelRef
     aspects: tuple[str, ...] = ("instruction_following", "honesty", "truthfulness", "helpfulness")
+    min_digit_mass: float = Field(default=0.05, ge=0.0, le=1.0)
+    """With less probability than this on the digits 1 to 5, a reply is a missing rating."""
     max_tokens: int = Field(default=4096, ge=64)
+    """A longer question is shortened at the end of the completion, and counted."""
     batch_size: int = Field(default=8, ge=1)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 

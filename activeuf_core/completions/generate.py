@@ -23,7 +23,7 @@ from activeuf_core.completions.config import CompletionsConfig
 from activeuf_core.completions.sampling import OwnNumbers, uniforms
 from activeuf_core.errors import DataError
 from activeuf_core.schemas import COMPLETION
-from activeuf_core.shards import Shards
+from activeuf_core.shards import Worklist
 from activeuf_core.stage import StageContext
 
 
@@ -57,26 +57,20 @@ def generate(
     ]
     lengths = [len(question.token_ids) for question in fitting]
     started = time.monotonic()
-    with Shards(context.checkpoints / "completions", COMPLETION) as shards:
-        done = {row["prompt_id"]: row for row in shards.rows()}
-        resumed = len(done)
-        for batch in pretrained.batches_by_length(lengths, config.batch_size):
-            asked = [fitting[index] for index in batch]
-            if not all(question.prompt_id in done for question in asked):
-                rows = writer.answer(asked)
-                shards.add(rows)
-                done.update({row["prompt_id"]: row for row in rows})
-            context.progress(len(done), len(fitting), "completions")
+    keys = [(question.prompt_id,) for question in fitting]
+    batches = pretrained.batches_by_length(lengths, config.batch_size)
+    with Worklist(context, COMPLETION, ("prompt_id",), len(fitting), "completions") as worklist:
+        worklist.work(keys, batches, lambda batch: writer.answer([fitting[i] for i in batch]))
     context.add_metadata(
         prompts_too_long=len(questions) - len(fitting),
-        resumed_completions=resumed,
+        resumed_completions=worklist.num_resumed,
         new_tokens=writer.num_new_tokens,
         new_tokens_per_second=round(
             writer.num_new_tokens / max(time.monotonic() - started, 1e-9), 1
         ),
         plain_chat_template=tokenizer.is_plain,
     )
-    return done
+    return {prompt_id: row for (prompt_id,), row in worklist.done.items()}
 
 
 class Writer:

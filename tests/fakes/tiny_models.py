@@ -39,8 +39,10 @@ def build_tokenizer(folder: Path, *, chat_template: str | None = CHAT_TEMPLATE) 
     tokenizer.save_pretrained(folder)
 
 
-def build_model(folder: Path, kind: str = "LlamaForCausalLM", *, num_labels: int = 1) -> None:
-    """Save a Llama of two layers with random weights and a context of 256 tokens."""
+def build_model(
+    folder: Path, kind: str = "LlamaForCausalLM", *, context: int = 256, num_labels: int = 1
+) -> None:
+    """Save a Llama of two layers with random weights."""
     import torch
     import transformers
 
@@ -52,7 +54,7 @@ def build_model(folder: Path, kind: str = "LlamaForCausalLM", *, num_labels: int
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=256,
+        max_position_embeddings=context,
         num_labels=num_labels,
         initializer_range=0.3,
         eos_token_id=None,
@@ -61,8 +63,17 @@ def build_model(folder: Path, kind: str = "LlamaForCausalLM", *, num_labels: int
     getattr(transformers, kind)(config).save_pretrained(folder)
 
 
-def build(folder: Path, kind: str = "LlamaForCausalLM") -> Path:
+def build(folder: Path, kind: str = "LlamaForCausalLM", **options: int) -> Path:
     """Save model and tokenizer; return the folder."""
-    build_model(folder, kind)
+    build_model(folder, kind, **options)
     build_tokenizer(folder)
     return folder
+
+
+def poison(folder: Path, tensor: str) -> None:
+    """Make the first value of a model's tensor NaN."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights[tensor].view(-1)[0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -78,7 +78,7 @@ def texts(context: StageContext) -> list[str]:
 
 
 def forget(context: StageContext) -> None:
-    for path in (context.checkpoints / "completions").iterdir():
+    for path in (context.checkpoints / "rows").iterdir():
         path.unlink()
 
 

@@ -1,0 +1,177 @@
+"""The stage `annotations`: a judge rates the completions of one member of the model pool.
+
+In: `prompts.parquet`, `completions.parquet`. Out: `annotations.parquet` (ANNOTATION), one row per
+completion in their order; a histogram of overall scores. Judges: `verifiable`, `precomputed`,
+`reward_model`, `llm` (`config.py`). A completion that could not be rated has a null as overall
+score. Cost: verifiable and precomputed under a second for a thousand completions; the models: see
+`reward_judge.py`, `llm_judge.py`.
+Command: `python -m activeuf_core.annotations --config … --run-dir …`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+from typing import Any
+
+from activeuf_core import paths
+from activeuf_core.annotations import cases as case_reader
+from activeuf_core.annotations import verifiable
+from activeuf_core.annotations.cases import Case
+from activeuf_core.annotations.config import (
+    AnnotationsConfig,
+    LlmJudge,
+    PrecomputedJudge,
+    RewardModelJudge,
+)
+from activeuf_core.annotations.scoring import Judgement, is_within_scale, judgement, log_odds
+from activeuf_core.errors import ConfigError, DataError
+from activeuf_core.figures import histogram
+from activeuf_core.schemas import ANNOTATION, last_user_text, read_rows, to_text, write_rows
+from activeuf_core.stage import StageContext
+
+MAX_SHARE_MISSING = 0.01
+"""`annotations_complete` fails above this."""
+SCALE = "1 to 5"
+
+
+def run(context: StageContext) -> None:
+    """Make the artifact `annotations` of one member."""
+    config = context.config(AnnotationsConfig)
+    prompts = read_rows(context.input("prompts") / paths.PROMPTS)
+    completions = read_rows(context.input("completions") / paths.COMPLETIONS)
+    cases = case_reader.join(prompts, completions)
+    judged = _judge(context, config, cases)
+    write_rows(context.output / paths.ANNOTATIONS, ANNOTATION, map(_row, cases, judged))
+    _report(context, cases, judged)
+    _check(context, config, judged)
+
+
+def verify(case: Case) -> Judgement:
+    """Rate by the prompt's constraints, else by its answer; without either, not at all."""
+    constraints = case.constraints or _answer_constraints(case.answer)
+    if not constraints:
+        return Judgement()
+    try:
+        return judgement(verifiable.rate(constraints, case.completion))
+    except ConfigError as error:
+        raise DataError(f"prompt {case.prompt_id!r}: {error}") from error
+
+
+def take_given(case: Case, config: PrecomputedJudge) -> Judgement:
+    """Return the judgement that came with the data; no rating where there was none."""
+    given = case.given_rating
+    if given is None:
+        return Judgement()
+    try:
+        score = log_odds(given, config.clip) if config.transform == "log_odds" else given
+    except DataError as error:
+        raise DataError(f"prompt {case.prompt_id!r}, {case.model!r}: {error}") from error
+    return Judgement({"given": given}, score)
+
+
+def _judge(
+    context: StageContext, config: AnnotationsConfig, cases: Sequence[Case]
+) -> list[Judgement]:
+    judge = config.judge
+    if isinstance(judge, RewardModelJudge):
+        from activeuf_core.annotations import reward_judge
+
+        return reward_judge.judge(context, judge, cases)
+    if isinstance(judge, LlmJudge):
+        from activeuf_core.annotations import llm_judge
+
+        return llm_judge.judge(context, judge, cases)
+    if isinstance(judge, PrecomputedJudge):
+        return [take_given(case, judge) for case in cases]
+    return [verify(case) for case in cases]
+
+
+def _answer_constraints(answer: str | None) -> list[dict[str, Any]]:
+    """Return what a bare answer demands: its number, or else its words."""
+    if not answer or not answer.strip():
+        return []
+    try:
+        return [{"kind": "numeric_answer", "value": float(answer.replace(",", ""))}]
+    except ValueError:
+        return [{"kind": "contains", "values": [answer.strip()]}]
+
+
+def _row(case: Case, judged: Judgement) -> dict[str, Any]:
+    return {
+        "prompt_id": case.prompt_id,
+        "model": case.model,
+        "ratings": to_text(judged.ratings),
+        "overall_score": judged.overall_score,
+    }
+
+
+def _report(context: StageContext, cases: Sequence[Case], judged: Sequence[Judgement]) -> None:
+    scores = [found.overall_score for found in judged if found.overall_score is not None]
+    if not scores:
+        raise DataError(
+            f"{cases[0].model if cases else context.partition}: none of the {len(cases)} "
+            "completions could be rated. A verifiable judge needs prompts with constraints or "
+            "answers, a precomputed one completions with a rating (rating_column), a model that "
+            "gives its probability to digits."
+        )
+    by_aspect: defaultdict[str, list[float]] = defaultdict(list)
+    for found in judged:
+        for aspect, rating in found.ratings.items():
+            by_aspect[aspect].append(rating)
+    context.add_metadata(
+        completions=len(cases),
+        rated=len(scores),
+        missing=len(cases) - len(scores),
+        mean_score=round(fmean(scores), 4),
+        deviation_of_scores=round(pstdev(scores), 4),
+        **{
+            f"mean_{aspect}": round(fmean(values), 4)
+            for aspect, values in sorted(by_aspect.items())
+        },
+    )
+    context.add_table(
+        "preview",
+        (
+            {
+                **_row(case, found),
+                "prompt": last_user_text(case.prompt),
+                "completion": case.completion,
+            }
+            for case, found in zip(cases, judged, strict=True)
+        ),
+    )
+    plot = histogram(
+        context.output / paths.SCORE_HISTOGRAM, scores, "Overall scores", "overall score"
+    )
+    context.add_plot("scores", plot)
+
+
+def _check(context: StageContext, config: AnnotationsConfig, judged: Sequence[Judgement]) -> None:
+    scores = [found.overall_score for found in judged if found.overall_score is not None]
+    share = 1.0 - len(scores) / len(judged)
+    context.check(
+        "annotations_complete",
+        share <= MAX_SHARE_MISSING,
+        f"{len(judged) - len(scores)} of {len(judged)} completions could not be rated "
+        f"({share:.1%}).",
+        missing=len(judged) - len(scores),
+        share_missing=share,
+    )
+    has_scale = config.judge.mode in ("verifiable", "llm")
+    outside = sum(not is_within_scale(found) for found in judged) if has_scale else 0
+    scale = SCALE if has_scale else "none but being a number"
+    context.check(
+        "ratings_within_scale",
+        outside == 0,
+        f"{outside} completions have a rating outside the judge's scale ({scale}).",
+        outside=outside,
+    )
+    distinct = len(set(scores))
+    context.check(
+        "ratings_vary",
+        distinct > 1,
+        f"{len(scores)} overall scores take {distinct} different values.",
+        distinct=distinct,
+    )
