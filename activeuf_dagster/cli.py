@@ -149,7 +149,7 @@ def _bring_up_to_date(project: Project, experiments: Sequence[str], *, force: bo
     """Materialize what is not fresh of some experiments; return whether all of it succeeded."""
     import dagster as dg
 
-    from activeuf_dagster.definitions import defs
+    from activeuf_dagster.code_location import build
     from activeuf_dagster.foreground import run_wave, waves
 
     found = _statuses(project, experiments)
@@ -158,8 +158,9 @@ def _bring_up_to_date(project: Project, experiments: Sequence[str], *, force: bo
     if not todo:
         return True
     _show_progress()
+    definitions = build(project)
     with dg.DagsterInstance.get() as instance:
-        done = [run_wave(defs, instance, wave, force=force) for wave in waves(todo, project)]
+        done = [run_wave(definitions, instance, wave, force=force) for wave in waves(todo, project)]
     return all(done)
 
 

@@ -2,29 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
-import dagster as dg
-
-from activeuf_dagster.jobs import JOBS
-from activeuf_dagster.materialization import build_assets
+from activeuf_dagster.code_location import build
 from activeuf_dagster.project import Project
-from activeuf_dagster.sensors import build_config_nodes, observe_configs
 
-
-def build(project: Project) -> dg.Definitions:
-    """Return the definitions of a project."""
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill policies, observable multi-assets
-    return dg.Definitions(
-        assets=[build_assets(project), build_config_nodes(project)],
-        jobs=JOBS,
-        sensors=[observe_configs],
-        executor=dg.in_process_executor,
-    )
-
-
-def __getattr__(name: str) -> dg.Definitions:
-    """Load `defs` when Dagster asks for it, so that importing this module reads no config file."""
-    if name == "defs":
-        return build(Project.load())
-    raise AttributeError(name)
+defs = build(Project.load())

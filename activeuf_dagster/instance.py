@@ -8,7 +8,7 @@ from pathlib import Path
 
 from activeuf_core.paths import PROJECT, Layout
 
-TEMPLATE = PROJECT / "dagster.yaml"
+TEMPLATE = PROJECT / "configs" / "dagster.yaml"
 
 
 def ensure_instance(layout: Layout) -> Path:

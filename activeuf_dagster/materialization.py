@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from activeuf_core import view
 from activeuf_core.catalog import UNPARTITIONED
 from activeuf_core.recipes import Node
-from activeuf_core.stages import STAGES
+from activeuf_core.stages import STAGES, stage_of
 from activeuf_dagster.engine import Blocked, Completed, Engine, Event, Failed, Progressed, Submitted, label
 from activeuf_dagster.graph import asset_specs, check_specs
 from activeuf_dagster.project import Project
@@ -59,6 +60,8 @@ def materialize(context: dg.AssetExecutionContext, project: Project, *, force: b
     for event in engine.run(selected_nodes(context), force=force):
         _tell(context, event)
         if isinstance(event, Completed):
+            if stage_of(event.recipe.asset).dimension == "experiment":
+                view.refresh(project.layout, event.recipe.partition, event.recipe.asset, event.recipe.fingerprint)
             yield from recorder.record(event.recipe, event.manifest, is_adopted=event.is_adopted)
         elif isinstance(event, (Failed, Blocked)):
             bad.append(event)

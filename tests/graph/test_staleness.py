@@ -11,7 +11,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from activeuf_dagster import materialization
-from activeuf_dagster.definitions import build
+from activeuf_dagster.code_location import build
 from activeuf_dagster.foreground import run_wave, waves
 from activeuf_dagster.graph import dagster_partition
 from activeuf_dagster.planning import nodes_of, statuses

@@ -1,0 +1,55 @@
+"""The readable view of an experiment: links into the store, laid out as people know it.
+
+    experiments/<key>/preference_dataset
+    experiments/<key>/models/dpo/<key>/{config.json, model.safetensors, …, results/<benchmark>/metrics.json}
+    experiments/<key>/models/reward_models/<key>/{config.json, model.safetensors, …, metrics.json}
+    experiments/<key>/{scores, wandb_summary}
+
+A view is never read by the project and can be deleted at any time; the artifacts do not notice.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from activeuf_core.evals.benchmarks import BENCHMARKS
+from activeuf_core.paths import MANIFEST, SCORE, Layout
+
+MODEL_FOLDERS = {"dpo_model": "models/dpo", "reward_model": "models/reward_models"}
+SCORE_LINK = "metrics.json"
+
+
+def refresh(layout: Layout, experiment: str, asset: str, fingerprint: str) -> None:
+    """Point an experiment's view at an artifact of it."""
+    artifact = layout.artifact(asset, fingerprint)
+    view = layout.experiment(experiment)
+    scored = next((row for row in BENCHMARKS if row.asset == asset), None)
+    if asset in MODEL_FOLDERS:
+        folder = view / MODEL_FOLDERS[asset] / experiment
+        _drop_links(folder)
+        for path in artifact.iterdir():
+            if path.name != MANIFEST:
+                _link(folder / path.name, path)
+    elif scored is None:
+        _link(view / asset, artifact)
+    elif scored.model == "reward_model":
+        _link(view / MODEL_FOLDERS[scored.model] / experiment / SCORE_LINK, artifact / SCORE)
+    else:
+        _link(view / MODEL_FOLDERS[scored.model] / experiment / "results" / scored.name / SCORE_LINK, artifact / SCORE)
+
+
+def _link(link: Path, target: Path) -> None:
+    """Make or move a relative link in one step: a reader never finds it absent."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    partial = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    partial.symlink_to(os.path.relpath(target, link.parent))
+    os.replace(partial, link)
+
+
+def _drop_links(folder: Path) -> None:
+    """Remove the links of an earlier artifact, and nothing else."""
+    for path in folder.glob("*"):
+        if path.is_symlink() and path.name != SCORE_LINK:
+            path.unlink()
