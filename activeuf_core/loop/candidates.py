@@ -50,6 +50,13 @@ class CandidateTable:
         """Candidates in the pool."""
         return len(self.model_R)
 
+    def digest(self) -> str:
+        """Return a digest of all that the loop knows of the pool."""
+        found = hashlib.sha256("\0".join((*self.prompt_ids, *self.models)).encode())
+        for array in (self.start_P, self.model_R, self.score_R, self.text_R):
+            found.update(array.tobytes())
+        return found.hexdigest()
+
     def describe(self, row: int) -> str:
         """Name a row for a message."""
         prompt = int(np.searchsorted(self.start_P, row, side="right")) - 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from activeuf_core.acquisition.config import AcquisitionConfig
 from activeuf_core.config import StrictModel
-from activeuf_core.enn.config import ENNConfig
+from activeuf_core.enn.config import ENNConfig, RewardUncertaintyConfig
 
 
 class LoopConfig(StrictModel):
@@ -16,7 +16,8 @@ class LoopConfig(StrictModel):
 
     acquisition: AcquisitionConfig
     """`method` names the acquisition function; a parameter that it does not use is unknown."""
-    enn: ENNConfig = ENNConfig()
+    enn: RewardUncertaintyConfig = ENNConfig()
+    """The reward model that learns from the labels; without `method`, the ensemble."""
     batch_size: int = Field(default=64, ge=1)
     """Prompts between two updates of the ENN."""
     replay_buffer_factor: int = Field(default=100, ge=1)
@@ -28,3 +29,10 @@ class LoopConfig(StrictModel):
     checkpoint_every: int = Field(default=10, ge=1)
     """Batches between two checkpoints."""
     seed: int = 4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _enn_is_an_ensemble_by_default(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("enn"), dict):
+            return {**data, "enn": {"method": "ensemble", **data["enn"]}}
+        return data

@@ -1,7 +1,7 @@
 """What a person sees of a finished loop: facts, a table of models, three plots, five checks.
 
-In: the final `LoopState` and what was seen while the preferences were written. Out: metadata, plots
-and checks on the stage's context.
+In: the final `LoopState` and what was seen while the preferences were written. Out: metadata,
+plots and checks on the stage's context.
 Shapes: N comparisons, M models, B batches.
 """
 
@@ -23,6 +23,8 @@ LENGTH_BIAS_LIMIT = 0.9
 LAST_SHARE = 4
 """`..._last` figures are over the last quarter of the comparisons."""
 CURVE_POINTS = 200
+MIN_WINDOW, MAX_WINDOW = 8, 512
+"""Comparisons over which the learning curve is averaged: an eighth of all, within these."""
 MODELS_SHOWN = 32
 
 Floats = NDArray[np.float64]
@@ -140,10 +142,9 @@ def _learning_curve(
     context: StageContext, state: LoopState, table: CandidateTable, comparisons: Comparisons
 ) -> Any:
     compared = comparisons[~comparisons["is_tied"]]
-    bought_B = np.cumsum([record.annotations for record in state.records])
-    bought_N = bought_B[compared["batch_index"]]
+    bought_N = np.linspace(0, state.annotations, len(compared) + 1)[1:]
     chosen_N, rejected_N = _scores(table, compared)
-    window = max(1, min(len(compared), max(64, len(compared) // 20)))
+    window = max(1, min(len(compared), MAX_WINDOW, max(MIN_WINDOW, len(compared) // 8)))
 
     def paint(figure: Any) -> None:
         curves = (
@@ -198,19 +199,19 @@ def _model_bars(context: StageContext, table: CandidateTable, comparisons: Compa
         axes.set_title("Comparisons by completion model", fontsize=10)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
 
     height = 1.2 + 0.16 * len(shown)
     return figures.draw(context.output / paths.MODEL_SELECTION, paint, height=height)
 
 
-def _moving_mean(position_N: Any, value_N: Floats, window: int) -> tuple[Floats, Floats]:
+def _moving_mean(position_N: Floats, value_N: Floats, window: int) -> tuple[Floats, Floats]:
     """Return up to `CURVE_POINTS` means over `window` values, at the position of the last one."""
     if not len(value_N):
         return np.empty(0), np.empty(0)
     total = np.cumsum(np.concatenate([[0.0], value_N]))
     last = np.unique(np.linspace(window, len(value_N), CURVE_POINTS).astype(np.int64))
-    return np.asarray(position_N[last - 1]), (total[last] - total[last - window]) / window
+    return position_N[last - 1], (total[last] - total[last - window]) / window
 
 
 def _scores(table: CandidateTable, comparisons: Comparisons) -> tuple[Floats, Floats]:

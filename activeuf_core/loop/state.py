@@ -95,6 +95,11 @@ class LoopState:
         """Annotations bought so far."""
         return self.total("annotations")
 
+    @property
+    def num_comparisons(self) -> int:
+        """Comparisons so far."""
+        return sum(len(record.comparisons) for record in self.records)
+
     def comparisons(self) -> Comparisons:
         """Return all comparisons in the order of labelling."""
         parts = [record.comparisons for record in self.records]
