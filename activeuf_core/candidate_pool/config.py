@@ -14,3 +14,5 @@ class CandidatePoolConfig(StrictModel):
     """Prompts with fewer completions are dropped and counted."""
     drop_empty: bool = True
     """Leave out completions without a visible character."""
+    drop_unrated: bool = True
+    """Leave out completions without an overall score: no comparison with one can be labelled."""
