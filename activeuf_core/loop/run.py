@@ -184,7 +184,7 @@ class Loop:
 
     def write_heads(self, path: Path) -> None:
         """Write what is needed to score completions: the trained heads, without the optimiser."""
-        state = self.enn.state_dict()
+        state = self._state()
         heads = {name: t for name, t in state.items() if not name.startswith(TRAINING_ONLY)}
         # One entry only: the file format does not promise an order of several.
         about = {
@@ -240,7 +240,11 @@ class Loop:
             self.buffer.add(part, chosen, rejected)
 
     def _write_state(self, path: Path) -> None:
-        path.write_bytes(to_bytes(self.enn.state_dict()))
+        path.write_bytes(to_bytes(self._state()))
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        """Return the ENN's tensors in the one memory layout that the file format knows."""
+        return {name: tensor.contiguous() for name, tensor in self.enn.state_dict().items()}
 
     def _log(self, record: BatchRecord) -> None:
         line = metrics.as_line(record.metrics)

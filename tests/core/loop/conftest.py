@@ -1,4 +1,4 @@
-"""A synthetic candidate pool whose judge is a hidden linear reward, and a context to run the stage in."""
+"""A synthetic candidate pool, judged by a hidden linear reward, and a context for the stage."""
 
 from __future__ import annotations
 

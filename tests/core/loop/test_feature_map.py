@@ -57,7 +57,7 @@ def test_other_number_of_rows_is_refused(pool: Any) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.int8])
 def test_other_type_is_refused(pool: Any, dtype: type) -> None:
     pool.features = pool.features.astype(dtype)
-    with pytest.raises(DataError, match="expected .* as float16 or float32"):
+    with pytest.raises(DataError, match=r"expected .* as float16 or float32"):
         open_map(pool)
 
 
