@@ -48,7 +48,7 @@ def main() -> int:
     )
     if done.returncode != 0:
         sys.stderr.write(
-            "The requirements could not be resolved; pip's reason stands above. When pyproject.toml "
+            "The requirements could not be resolved; pip says why above. When pyproject.toml "
             "asks for another version than the lock holds, run `make lock UPGRADE=1`.\n"
         )
         return done.returncode
