@@ -1,0 +1,52 @@
+# The door to the project: `make help` lists what is behind it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Paths stay relative, so that a checkout in a folder with spaces works.
+BIN := .venv/bin
+PYTHON_FILES := activeuf_core activeuf_dagster scripts tests
+MODEL := $(or $(ACTIVEUF_HOME),.activeuf)/models/SmolLM2-135M-Instruct
+
+.PHONY: help setup model browser demo ui test check format lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+setup: ## make .venv from requirements.lock (nothing to do: 0.1 s)
+	@PYTHON='$(PYTHON)' scripts/setup.sh
+
+model: setup ## fetch and build the demo's small real model
+	@$(BIN)/python scripts/build_demo_model.py --out '$(MODEL)'
+
+demo: model ## materialize the demo's graph and print its leaderboard
+	@$(BIN)/activeuf demo
+
+ui: setup ## open the Dagster UI on the same instance
+	@$(BIN)/activeuf ui
+
+browser: ## install Chromium for the browser test (as root on Debian)
+	@scripts/install_browser.sh
+
+test: model browser ## run all tests; ARGS='-k loop' for some
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## lint, format, types, style budget, code identity
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo 'Some files are not formatted: make format'; exit 1; }
+	@$(BIN)/pyright --warnings $(PYTHON_FILES)
+	@$(BIN)/python scripts/style_metrics.py $(PYTHON_FILES)
+	@$(BIN)/python -m activeuf_core.code_identity check
+
+format: setup ## format the code and put imports in order
+	@$(BIN)/ruff check --select I --fix --quiet .
+	@$(BIN)/ruff format .
+
+lock: setup ## write requirements.lock anew; UPGRADE=1 takes the newest versions
+	@$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove .venv and caches; artifacts in .activeuf stay
+	@rm -rf .venv build dist .pytest_cache .ruff_cache *.egg-info
+	@find $(PYTHON_FILES) -name __pycache__ -type d -prune -exec rm -rf {} +
