@@ -106,6 +106,7 @@ def load_tokenizer(location: str) -> ChatTokenizer:
             f"{location}: the tokenizer cannot be loaded ({error}). The folder needs "
             "tokenizer.json and tokenizer_config.json; save the tokenizer beside the weights."
         ) from error
+    tokenizer.model_max_length = NO_LIMIT  # lengths are the stages' business: no warnings
     is_plain = not tokenizer.chat_template
     if is_plain:
         log.warning("%s has no chat template; a plain one is used.", location)

@@ -1,0 +1,233 @@
+"""The stage `features`: a frozen model's last hidden state for every (prompt, completion).
+
+In: `candidates.parquet`; a model of which only the backbone is used. Out: `features.npy`, shape (C,
+D), rows in the order of the candidates; `index.parquet` (INDEX); a histogram of token counts. The
+feature is the last hidden state of the last token of the conversation under the model's chat
+template. A conversation beyond max_tokens is cut on the right and flagged: its feature is that of
+its middle.
+Source: ActiveUltraFeedback, arXiv 2603.09692: frozen features under an ensemble of small heads.
+Candidates are read in chunks, sorted by length within a chunk, and padded on the right, which a
+causal model does not see. What is finished is on disk every 20 s, and an interrupted run goes on
+there.
+Cost: one forward pass per candidate. SmolLM2-135M in float32 on one core: about 1,000 tokens per
+second; memory is flat but for the model (30 completions of 60,000 prompts at D = 2560 in float16
+are 9.2 GB on disk).
+Command: `python -m activeuf_core.features --config … --run-dir …`. Heavy: imports torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from activeuf_core import paths, pretrained
+from activeuf_core.errors import DataError
+from activeuf_core.features.config import FeaturesConfig
+from activeuf_core.features.store import FeatureStore
+from activeuf_core.figures import histogram
+from activeuf_core.schemas import assistant_message, count_rows, iterate_rows, write_rows
+from activeuf_core.stage import PREVIEW_ROWS, StageContext
+
+CHUNK_ROWS = 2048
+"""Candidates that are tokenized and sorted by length together."""
+SCAN_ROWS = 8192
+MAX_SHARE_TRUNCATED = 0.05
+"""`features_not_truncated` fails above this."""
+NAMED_ROWS = 5
+
+INDEX = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("prompt_id", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("num_tokens", pa.int32(), nullable=False),
+        pa.field("truncated", pa.bool_(), nullable=False),
+    ]
+)
+"""Which candidate a row of the matrix belongs to, and how much of it the model saw."""
+
+Row = Mapping[str, Any]
+
+
+def run(context: StageContext) -> None:
+    """Make the artifact `features`."""
+    config = context.config(FeaturesConfig)
+    candidates = context.input("candidate_pool") / paths.CANDIDATES
+    num_rows = count_rows(candidates)
+    if not num_rows:
+        raise DataError(f"{candidates}: has no rows. Materialize candidate_pool with candidates.")
+    extractor = Extractor(config, context.locate(config.model))
+    with FeatureStore(context.checkpoints, num_rows, extractor.size, config.storage) as store:
+        num_resumed = int(np.count_nonzero(store.num_tokens_C))
+        for start, chunk in _chunks(candidates):
+            for done in extractor.fill(store, start, chunk):
+                context.progress(done, num_rows, "candidates")
+    write_rows(context.output / paths.FEATURE_INDEX, INDEX, _index(candidates, store))
+    context.add_metadata(resumed_candidates=num_resumed)
+    _report(context, extractor, store)
+    store.publish(context.output / paths.FEATURES)
+
+
+class Extractor:
+    """A loaded backbone, and what it has done so far."""
+
+    def __init__(self, config: FeaturesConfig, location: str) -> None:
+        """Load tokenizer and backbone. Raises: DataError when the model folder is not whole."""
+        self._config = config
+        self._tokenizer = pretrained.load_tokenizer(location)
+        self._model = pretrained.load_model("AutoModel", location, config.dtype)
+        self._model.config.use_cache = False
+        self.max_tokens = min(config.max_tokens, pretrained.context_length(self._model))
+        self.size: int = self._model.config.get_text_config().hidden_size
+        self.is_plain = self._tokenizer.is_plain
+        self.num_tokens = 0
+        self.num_padded = 0
+        self.seconds = 0.0
+
+    def fill(self, store: FeatureStore, start: int, chunk: Sequence[Row]) -> Iterator[int]:
+        """Put the features of a chunk into the store; yield after every batch how many rows are
+        done.
+
+        Args: start: row of the chunk's first candidate.
+        """
+        if all(store.is_done(start + offset) for offset in range(len(chunk))):
+            yield start + len(chunk)
+            return
+        whole = self._tokenizer.encode(
+            [[*row["prompt"], *assistant_message(row["completion"])] for row in chunk]
+        )
+        cut = [ids[: self.max_tokens] for ids in whole]
+        lengths = [len(ids) for ids in cut]
+        done = start
+        for batch in pretrained.batches_by_length(lengths, self._config.batch_size):
+            done += len(batch)
+            rows = [start + offset for offset in batch]
+            if not all(map(store.is_done, rows)):
+                features_BD = self._features([cut[offset] for offset in batch])
+                stored_BD = self._checked(features_BD, rows, [chunk[offset] for offset in batch])
+                truncated = [len(whole[offset]) > self.max_tokens for offset in batch]
+                store.add(rows, stored_BD, [lengths[offset] for offset in batch], truncated)
+            yield done
+
+    def _features(self, token_ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Return the hidden state of each row's last real token, float32, shape (B, D)."""
+        started = time.monotonic()
+        ids_BT, mask_BT = pretrained.pad(token_ids, self._tokenizer.pad_id, "right")
+        last_B = mask_BT.sum(-1) - 1
+        with torch.inference_mode():
+            hidden_BTD = self._model(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
+        each_B = torch.arange(len(token_ids), device=hidden_BTD.device)
+        features_BD = hidden_BTD[each_B, last_B].float().cpu().numpy()
+        self.seconds += time.monotonic() - started
+        self.num_tokens += int(mask_BT.sum())
+        self.num_padded += mask_BT.numel()
+        return features_BD
+
+    def _checked(
+        self, features_BD: np.ndarray, rows: Sequence[int], candidates: Sequence[Row]
+    ) -> np.ndarray:
+        """Return features in the precision of the disk.
+
+        Raises: DataError naming the rows whose features are not finite, before or after.
+        """
+        with np.errstate(over="ignore"):
+            stored_BD = features_BD.astype(self._config.storage)
+        wrong = np.flatnonzero(~np.isfinite(stored_BD).all(axis=1)).tolist()
+        if not wrong:
+            return stored_BD
+        named = ", ".join(
+            f"row {rows[i]} (prompt {candidates[i]['prompt_id']!r}, {candidates[i]['model']!r})"
+            for i in wrong[:NAMED_ROWS]
+        )
+        if np.isfinite(features_BD[wrong]).all():
+            largest = float(np.abs(features_BD[wrong]).max())
+            raise DataError(
+                f"features of {len(wrong)} candidates do not fit {self._config.storage} (largest "
+                f"value {largest:.4g}): {named}. Set storage: float32."
+            )
+        raise DataError(
+            f"features of {len(wrong)} candidates are NaN or infinite: {named}. The model's "
+            f"weights are damaged, or dtype {self._config.dtype} is too narrow for it: try dtype: "
+            "float32."
+        )
+
+
+def _chunks(candidates: Path) -> Iterator[tuple[int, list[Row]]]:
+    rows = iterate_rows(candidates, ["prompt_id", "prompt", "model", "completion"])
+    start = 0
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        yield start, chunk
+        start += len(chunk)
+
+
+def _index(candidates: Path, store: FeatureStore) -> Iterator[Row]:
+    for number, row in enumerate(iterate_rows(candidates, ["prompt_id", "model"])):
+        yield {
+            "row": number,
+            **row,
+            "num_tokens": int(store.num_tokens_C[number]),
+            "truncated": bool(store.truncated_C[number]),
+        }
+
+
+def _report(context: StageContext, extractor: Extractor, store: FeatureStore) -> None:
+    num_rows = len(store.num_tokens_C)
+    num_truncated = int(store.truncated_C.sum())
+    num_wrong, mean_norm = _scan(store.features_CD)
+    speed = extractor.num_tokens / extractor.seconds if extractor.seconds else 0.0
+    padding = 1.0 - extractor.num_tokens / extractor.num_padded if extractor.num_padded else 0.0
+    context.add_metadata(
+        candidates=num_rows,
+        feature_size=extractor.size,
+        megabytes=round(store.features_CD.nbytes / 1e6, 1),
+        tokens=int(store.num_tokens_C.sum()),
+        tokens_per_second=round(speed, 1),
+        padding_share=round(padding, 4),
+        truncated=num_truncated,
+        max_tokens=extractor.max_tokens,
+        mean_norm=round(mean_norm, 4),
+        plain_chat_template=extractor.is_plain,
+    )
+    context.add_table(
+        "preview", islice(iterate_rows(context.output / paths.FEATURE_INDEX), PREVIEW_ROWS)
+    )
+    plot = histogram(
+        context.output / paths.FEATURE_LENGTHS,
+        store.num_tokens_C.tolist(),
+        "Length of prompt and completion",
+        "tokens",
+        log_scale=True,
+    )
+    context.add_plot("lengths", plot)
+    context.check(
+        "features_finite",
+        num_wrong == 0,
+        f"{num_wrong} of {num_rows} candidates have a feature that is NaN, infinite or all zero.",
+        blocking=True,
+        wrong=num_wrong,
+    )
+    share = num_truncated / num_rows
+    context.check(
+        "features_not_truncated",
+        share <= MAX_SHARE_TRUNCATED,
+        f"{share:.1%} of the conversations were cut at {extractor.max_tokens} tokens.",
+        share_truncated=share,
+    )
+
+
+def _scan(features_CD: np.ndarray) -> tuple[int, float]:
+    """Read the matrix back: how many rows are not finite or zero, and the mean Euclidean norm."""
+    num_wrong, total = 0, 0.0
+    for start in range(0, len(features_CD), SCAN_ROWS):
+        norms = np.linalg.norm(features_CD[start : start + SCAN_ROWS].astype(np.float32), axis=1)
+        is_sound = np.isfinite(norms) & (norms > 0)
+        num_wrong += int((~is_sound).sum())
+        total += float(norms[is_sound].sum())
+    return num_wrong, total / max(len(features_CD) - num_wrong, 1)
