@@ -183,7 +183,7 @@ def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with partial.open("w", encoding="utf-8") as handle:
-        json.dump(value, handle, indent=1, sort_keys=True, allow_nan=False)
+        json.dump(value, handle, indent=1, allow_nan=False)
         handle.write("\n")
         handle.flush()
         os.fsync(handle.fileno())
