@@ -91,7 +91,8 @@ class CodeIdentity:
 
     def entry_of(self, asset: str) -> Entry:
         """Return the entry that the lock would hold for a stage as it is."""
-        return Entry(self.stages[asset].version, digest_of_slice(self.slice_of(asset)))
+        pieces = self.slice_of(asset)
+        return Entry(self.stages[asset].version, digest_of_slice(pieces))
 
     def changes(self, lock: Lock) -> list[Change]:
         """Return the stages that are not as the lock says, in flow order."""
@@ -198,8 +199,12 @@ def raise_version(source: str, asset: str) -> tuple[str, str, bool]:
 def report(changes: Sequence[Change]) -> str:
     """Return what changed and the ways out, for people."""
     lines = [f"{LOCK_NAME}: {len(changes)} of the stages are not as it says.", ""]
-    for change in changes:
-        lines += [change.summary, *(f"    {piece}" for piece in change.pieces)]
+    groups = {
+        change.pieces: [c for c in changes if c.pieces == change.pieces] for change in changes
+    }
+    for pieces, group in groups.items():
+        lines += [change.summary for change in group]
+        lines += [f"    {piece}" for piece in pieces]
     changed = " ".join(change.asset for change in changes if change.kind == "code")
     other = " ".join(change.asset for change in changes if change.kind in ("new", "version"))
     if changed:

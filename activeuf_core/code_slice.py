@@ -338,7 +338,7 @@ class _Reader:
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             return f"Raise({self._text(node.exc.func)})"
         elif isinstance(node, ast.AnnAssign) and not in_class:
-            return f"Assign({self._text(node.target)},{self._text(node.value)})"
+            return f"Assign(targets=[{self._text(node.target)}],value={self._text(node.value)})"
         skipped = {"annotation"} if isinstance(node, ast.arg) else set()
         body_of_class = isinstance(node, ast.ClassDef)
         fields = [

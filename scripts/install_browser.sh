@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that a Chromium is there for the browser test, where this can be done without asking anyone: as root on
-# Debian or Ubuntu. Elsewhere it says so and succeeds; the test then skips with a reason.
+# Makes sure that a Chromium is there for the browser test, where this can be done without asking
+# anyone: as root on Debian. Elsewhere it says so and succeeds; the test then skips with a reason.
 set -euo pipefail
 
 say() { printf 'browser: %s\n' "$*"; }

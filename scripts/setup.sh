@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes .venv: a virtual environment with every package of requirements.lock, and this checkout as an editable
-# package. Does nothing when that was done before: the stamp holds what it was made from, and is written last.
+# Makes .venv: a virtual environment with every package of requirements.lock, and this checkout as an
+# editable package. Does nothing when that was done before: the stamp holds a digest of what it was
+# made from, and is written last.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,15 +23,19 @@ identity() {
 is_usable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; }
 
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.12 python3; do
+    local candidate candidates=(python3.11 python3.12 python3)
+    if [[ -n ${PYTHON:-} ]]; then
+        candidates=("$PYTHON")
+    fi
+    for candidate in "${candidates[@]}"; do
         if is_usable "$candidate"; then
             printf '%s\n' "$candidate"
             return
         fi
     done
-    fail 'no Python 3.11 or 3.12 was found on PATH.' \
-        'Install one (Debian: apt-get install python3 python3-venv), or name one: make setup PYTHON=/path/to/python3.11'
+    fail "no Python 3.11 or 3.12 among: ${candidates[*]}." \
+        'Install one (Debian: apt-get install python3 python3-venv), or name one:' \
+        'make setup PYTHON=/path/to/python3.11'
 }
 
 wanted=$(identity | sha256sum)
