@@ -72,33 +72,36 @@ class RandomStream:
         return cls(derive_seed(seed, "acquisition", batch_index), prompt_keys(prompt_ids))
 
     def uniform(
-        self, draw: int, num: int, rows: NDArray[np.int64] | None = None
+        self, draw: int | NDArray[np.int64], num: int, rows: NDArray[np.int64] | None = None
     ) -> NDArray[np.float64]:
         """Return uniform numbers strictly between 0 and 1.
 
         Args:
-            draw: which of the independent series of a prompt.
+            draw: which of the independent series of a prompt; one for all or one per row.
             num: numbers per prompt; a longer request begins with the numbers of a shorter one.
             rows: the prompts wanted; all when None.
         Returns: shape (P, num), or (len(rows), num).
         """
         prompt_R = self.prompt_P if rows is None else self.prompt_P[rows]
+        draw_R = np.full(len(prompt_R), draw) if isinstance(draw, int) else draw
         blocks = -(-num // 4)
         out = np.empty((len(prompt_R), blocks, 4))
         step = max(1, CHUNK_BLOCKS // blocks)
         for start in range(0, len(prompt_R), step):
-            self._fill(out[start : start + step], prompt_R[start : start + step], draw)
+            part = slice(start, start + step)
+            self._fill(out[part], prompt_R[part], draw_R[part])
         return out.reshape(len(prompt_R), 4 * blocks)[:, :num]
 
-    def _fill(self, out_RB4: NDArray[np.float64], prompt_R: Words, draw: int) -> None:
+    def _fill(
+        self, out_RB4: NDArray[np.float64], prompt_R: Words, draw_R: NDArray[np.int64]
+    ) -> None:
         """Write the numbers of a chunk of prompts: counter = (prompt, draw, block)."""
-        shape = out_RB4.shape[:2]
-        low_RB = np.broadcast_to((prompt_R & LOW_WORD)[:, None], shape).copy()
-        high_RB = np.broadcast_to((prompt_R >> WORD_BITS)[:, None], shape).copy()
-        draw_RB = np.full(shape, draw, dtype=np.uint64)
-        block_RB = np.broadcast_to(np.arange(shape[1], dtype=np.uint64), shape).copy()
-        words = philox((low_RB, high_RB, draw_RB, block_RB), self.key)
-        for place, word_RB in enumerate(words):
+        counter_4RB = np.empty((4, *out_RB4.shape[:2]), dtype=np.uint64)
+        counter_4RB[0] = (prompt_R & LOW_WORD)[:, None]
+        counter_4RB[1] = (prompt_R >> WORD_BITS)[:, None]
+        counter_4RB[2] = draw_R[:, None]
+        counter_4RB[3] = np.arange(out_RB4.shape[1], dtype=np.uint64)
+        for place, word_RB in enumerate(philox(counter_4RB, self.key)):
             out_RB4[:, :, place] = word_RB
         out_RB4 += 0.5
         out_RB4 *= 2.0**-32

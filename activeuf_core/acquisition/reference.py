@@ -18,28 +18,38 @@ Row = Any
 Pair = tuple[int, int]
 
 
-def thompson(mean: Row, half: Row, beta: float, rng: np.random.Generator, sign: float = 1.0) -> int:
-    """Winner of one draw: argmax_k sign m_k + beta z_k s_k, with z_k uniform on (-1, 1)."""
-    sampled = [sign * mean[k] + beta * rng.uniform(-1, 1) * half[k] for k in range(len(mean))]
-    return largest(range(len(mean)), lambda k: sampled[k])
+def uniform_draw(mean: Row, half: Row, rng: np.random.Generator, beta: float = 1.0) -> Row:
+    """Sampled rewards m_k + beta z_k s_k, with z_k uniform on (-1, 1)."""
+    return [mean[k] + beta * rng.uniform(-1, 1) * half[k] for k in range(len(mean))]
 
 
-def double_thompson(
-    mean: Row,
-    half: Row,
-    rng: np.random.Generator,
-    *,
-    beta: float = 1.0,
-    sign: float = 1.0,
-    max_iterations: int = 30,
+def head_draw(heads: Row, rng: np.random.Generator) -> Row:
+    """The rewards of one head."""
+    return heads[int(rng.integers(len(heads)))]
+
+
+def double_thompson(draw: Callable[[], Row], sign: float = 1.0) -> Pair:
+    """DTS (sign 1) and DRTS (sign -1): the winner of one draw, then of another without it."""
+    first = winner(draw())
+    return first, winner(draw(), sign, without=first)
+
+
+def retried_thompson(
+    draw: Callable[[], Row], rng: np.random.Generator, sign: float = 1.0, max_iterations: int = 30
 ) -> Pair:
-    """DTS (sign 1) and DRTS (sign -1): draw the second until it differs, then at random."""
-    first = thompson(mean, half, beta, rng)
+    """DTS and DRTS of the research code: draw until the second differs, then at random."""
+    sampled = draw()
+    first = winner(sampled)
     for _ in range(max_iterations):
-        second = thompson(mean, half, beta, rng, sign)
+        second = winner(draw(), sign)
         if second != first:
             return first, second
-    return first, int(rng.choice([k for k in range(len(mean)) if k != first]))
+    return first, int(rng.choice([k for k in range(len(sampled)) if k != first]))
+
+
+def winner(sampled: Row, sign: float = 1.0, without: int | None = None) -> int:
+    """argmax_k sign r_k, over all but one."""
+    return largest([k for k in range(len(sampled)) if k != without], lambda k: sign * sampled[k])
 
 
 def infomax(lower: Row, upper: Row) -> Pair:
@@ -92,9 +102,9 @@ def ids(mean: Row, half: Row, beta: float = 1.0, noise_variance: float = 1.0) ->
     """Greedy g and argmin_k min_p (delta + p Delta_k)^2 / (p I_k), with p on a grid."""
     greedy = largest(range(len(mean)), lambda k: mean[k])
     others = [k for k in range(len(mean)) if k != greedy]
-    gap = {k: mean[greedy] - mean[k] for k in others}
+    gap = {k: float(mean[greedy] - mean[k]) for k in others}
     # As delta goes to 0 so do all ratios; their order stays that of a small delta.
-    regret = max(1e-9, *(beta * (half[greedy] + half[k]) - gap[k] for k in others))
+    regret = max(1e-9, *(beta * float(half[greedy] + half[k]) - gap[k] for k in others))
     p = np.geomspace(1e-12, 1.0, 3000)
 
     def ratio(k: int) -> float:

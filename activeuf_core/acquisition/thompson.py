@@ -18,13 +18,15 @@ FIRST_DRAW, SECOND_DRAW, CHOICE_DRAW = 0, 1, 2
 """Series of a prompt's random numbers; a method uses each for one purpose."""
 RETRY_DRAW = 16
 """First of the series for repeated draws."""
+CHUNK_ROWS = 1024
+"""Prompts for which noise is drawn at a time: 250 KB at 30 completions, which stay in the cache."""
 
 
 def draw_rewards(
     bounds: Bounds,
     stream: RandomStream,
     config: ThompsonConfig,
-    draw: int,
+    draw: int | Ints,
     rows: Ints | None = None,
 ) -> Floats:
     """Draw a reward for each completion of the prompts in `rows` (all when None), padding included.
@@ -32,20 +34,36 @@ def draw_rewards(
     heads:    mean + ucb_beta (head_e - mean), with one head e per prompt, uniform over the heads.
     uniform:  mean + ucb_beta z half_width, with z uniform on (-1, 1) per completion.
     """
-    mean_RC = bounds.mean_PC if rows is None else bounds.mean_PC[rows]
-    if config.noise == "uniform":
-        half_RC = bounds.half_width_PC if rows is None else bounds.half_width_PC[rows]
-        noise_RC = stream.uniform(draw, mean_RC.shape[1], rows)
-        noise_RC *= 2.0 * config.ucb_beta
-        noise_RC -= config.ucb_beta
-        noise_RC *= half_RC
-        noise_RC += mean_RC
-        return noise_RC
+    rows = np.arange(len(bounds.mean_PC)) if rows is None else rows
+    draw_R = np.full(len(rows), draw) if isinstance(draw, int) else draw
+    if config.noise == "heads":
+        return _draw_heads(bounds, stream, config.ucb_beta, draw_R, rows)
+    drawn_RC = np.empty((len(rows), bounds.mean_PC.shape[1]))
+    for start in range(0, len(rows), CHUNK_ROWS):
+        part = slice(start, start + CHUNK_ROWS)
+        _draw_uniform(bounds, stream, config.ucb_beta, draw_R[part], rows[part], drawn_RC[part])
+    return drawn_RC
+
+
+def _draw_heads(
+    bounds: Bounds, stream: RandomStream, beta: float, draw_R: Ints, rows: Ints
+) -> Floats:
     assert bounds.heads_EPC is not None, "checked by the registry"
-    num_heads = len(bounds.heads_EPC)
-    head_R = (stream.uniform(draw, 1, rows)[:, 0] * num_heads).astype(np.int64)
-    head_RC = bounds.heads_EPC[head_R, np.arange(len(bounds.mean_PC)) if rows is None else rows]
-    return head_RC if config.ucb_beta == 1.0 else mean_RC + config.ucb_beta * (head_RC - mean_RC)
+    head_R = (stream.uniform(draw_R, 1, rows)[:, 0] * len(bounds.heads_EPC)).astype(np.int64)
+    head_RC = bounds.heads_EPC[head_R, rows]
+    if beta == 1.0:
+        return head_RC
+    mean_RC = bounds.mean_PC[rows]
+    return mean_RC + beta * (head_RC - mean_RC)
+
+
+def _draw_uniform(
+    bounds: Bounds, stream: RandomStream, beta: float, draw_R: Ints, rows: Ints, out_RC: Floats
+) -> None:
+    np.multiply(stream.uniform(draw_R, out_RC.shape[1], rows), 2.0 * beta, out=out_RC)
+    out_RC -= beta
+    out_RC *= bounds.half_width_PC[rows]
+    out_RC += bounds.mean_PC[rows]
 
 
 def second_draw(
@@ -64,17 +82,23 @@ def second_draw(
     one draw, j != i has probability q_j (1 - q_i^T) / (1 - q_i) + q_i^T / (n - 1).
     """
     if config.max_iterations is None:
-        drawn_PC = sign * draw_rewards(bounds, stream, config, SECOND_DRAW)
+        drawn_PC = draw_rewards(bounds, stream, config, SECOND_DRAW)
+        drawn_PC *= sign
         return row_choice.best_except(bounds.fill(drawn_PC, -np.inf), first_P)
     second_P = first_P.copy()
-    pending = np.arange(len(first_P))
-    for attempt in range(config.max_iterations):
-        drawn_RC = sign * draw_rewards(bounds, stream, config, RETRY_DRAW + attempt, pending)
-        drawn_RC[~bounds.mask_PC[pending]] = -np.inf
-        second_P[pending] = row_choice.best(drawn_RC)
-        pending = pending[second_P[pending] == first_P[pending]]
-        if not len(pending):
-            return second_P
+    pending, attempt = np.arange(len(first_P)), 0
+    while len(pending) and attempt < config.max_iterations:
+        # The fewer prompts are left, the more of their attempts are made at a time.
+        ahead = min(max(1, len(first_P) // len(pending)), config.max_iterations - attempt)
+        rows = np.repeat(pending, ahead)
+        draws = np.tile(RETRY_DRAW + attempt + np.arange(ahead), len(pending))
+        drawn_RC = draw_rewards(bounds, stream, config, draws, rows)
+        drawn_RC *= sign
+        drawn_RC[~bounds.mask_PC[rows]] = -np.inf
+        winner_RA = row_choice.best(drawn_RC).reshape(len(pending), ahead)
+        differs_RA = winner_RA != first_P[pending, None]
+        second_P[pending] = row_choice.at(winner_RA, differs_RA.argmax(axis=1))
+        pending, attempt = pending[~differs_RA.any(axis=1)], attempt + ahead
     others_RC = bounds.mask_PC[pending].copy()
     others_RC[np.arange(len(pending)), first_P[pending]] = False
     second_P[pending] = row_choice.random_allowed(others_RC, stream, CHOICE_DRAW, pending)
