@@ -169,28 +169,32 @@ def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[SourceR
 def _load_folder(path: Path, subset: str | None, split: str) -> Any:
     """Open a folder: one that `save_to_disk` wrote, or one of data files, which is streamed."""
     import datasets
+    from datasets.exceptions import DatasetsError
 
     saved = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
     try:
         if not saved:
             return datasets.load_dataset(str(path), subset, split=split, streaming=True)
         found = datasets.load_from_disk(str(path))
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         raise DataError(f"{path}: the folder cannot be loaded as a data set ({error}).") from error
     if not isinstance(found, datasets.DatasetDict):
         return found
     if split not in found:
-        raise DataError(f"{path}: has no split {split!r}. Allowed: {', '.join(sorted(found))}.")
+        raise DataError(
+            f"{path}: has no split {split!r}. Allowed: {', '.join(sorted(map(str, found)))}."
+        )
     return found[split]
 
 
 def _load_hub(location: str, subset: str | None, split: str) -> Any:
     import datasets
+    from datasets.exceptions import DatasetsError
 
     name, _, revision = location.rpartition("@")
     try:
         return datasets.load_dataset(name, subset, split=split, revision=revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         raise DataError(
             f"{location}: the hub data set cannot be loaded (subset {subset!r}, split {split!r}): "
             f"{error}. Check the names and the connection, or give a local copy."
@@ -199,7 +203,7 @@ def _load_hub(location: str, subset: str | None, split: str) -> Any:
 
 def _data_set_rows(name: str, data_set: Any, columns: Sequence[str] | None) -> Iterator[SourceRow]:
     """Iterate a data set of the datasets library; a streamed one is only read, and fails, here."""
-    import datasets
+    from datasets.exceptions import DatasetsError
 
     known = data_set.column_names
     if columns and known:
@@ -208,5 +212,5 @@ def _data_set_rows(name: str, data_set: Any, columns: Sequence[str] | None) -> I
     try:
         for number, values in enumerate(data_set):
             yield SourceRow(f"{name}: row {number}", dict(values))
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         raise DataError(f"{name}: row {number + 1}: cannot be read ({error}).") from error

@@ -23,6 +23,10 @@ class PrecomputedJudge(StrictModel):
     """`log_odds` turns a probability of winning into a latent score without bounds."""
     clip: float = Field(default=1e-6, gt=0.0, lt=0.5)
     """Probabilities are kept this far from 0 and 1 before the log-odds."""
+    missing_values: tuple[float, ...] = ()
+    """Ratings that stand for "no rating" in the data, such as a 0 on a scale from 1 to 5."""
+    scale: tuple[float, float] | None = None
+    """Lowest and highest given rating; null: any number. What lies outside fails a check."""
 
 
 class RewardModelJudge(StrictModel):
@@ -58,3 +62,8 @@ class AnnotationsConfig(StrictModel):
     """Who judges the completions of one pool member."""
 
     judge: Judge
+
+    @property
+    def is_light(self) -> bool:
+        """True for judges that load no model."""
+        return self.judge.mode in ("verifiable", "precomputed")

@@ -25,7 +25,14 @@ from activeuf_core.annotations.config import (
     PrecomputedJudge,
     RewardModelJudge,
 )
-from activeuf_core.annotations.scoring import Judgement, is_within_scale, judgement, log_odds
+from activeuf_core.annotations.scoring import (
+    HIGHEST,
+    LOWEST,
+    Judgement,
+    is_within,
+    judgement,
+    log_odds,
+)
 from activeuf_core.errors import ConfigError, DataError
 from activeuf_core.figures import histogram
 from activeuf_core.schemas import ANNOTATION, last_user_text, read_rows, to_text, write_rows
@@ -33,7 +40,6 @@ from activeuf_core.stage import StageContext
 
 MAX_SHARE_MISSING = 0.01
 """`annotations_complete` fails above this."""
-SCALE = "1 to 5"
 
 
 def run(context: StageContext) -> None:
@@ -62,7 +68,7 @@ def verify(case: Case) -> Judgement:
 def take_given(case: Case, config: PrecomputedJudge) -> Judgement:
     """Return the judgement that came with the data; no rating where there was none."""
     given = case.given_rating
-    if given is None:
+    if given is None or given in config.missing_values:
         return Judgement()
     try:
         score = log_odds(given, config.clip) if config.transform == "log_odds" else given
@@ -148,6 +154,16 @@ def _report(context: StageContext, cases: Sequence[Case], judged: Sequence[Judge
     context.add_plot("scores", plot)
 
 
+def _scale(config: AnnotationsConfig) -> tuple[float, float] | None:
+    """Return the ends of the judge's scale, None when any number will do."""
+    judge = config.judge
+    if isinstance(judge, RewardModelJudge):
+        return None
+    if isinstance(judge, PrecomputedJudge):
+        return (0.0, 1.0) if judge.transform == "log_odds" else judge.scale
+    return float(LOWEST), float(HIGHEST)
+
+
 def _check(context: StageContext, config: AnnotationsConfig, judged: Sequence[Judgement]) -> None:
     scores = [found.overall_score for found in judged if found.overall_score is not None]
     share = 1.0 - len(scores) / len(judged)
@@ -159,13 +175,13 @@ def _check(context: StageContext, config: AnnotationsConfig, judged: Sequence[Ju
         missing=len(judged) - len(scores),
         share_missing=share,
     )
-    has_scale = config.judge.mode in ("verifiable", "llm")
-    outside = sum(not is_within_scale(found) for found in judged) if has_scale else 0
-    scale = SCALE if has_scale else "none but being a number"
+    scale = _scale(config)
+    outside = sum(not is_within(found, scale) for found in judged) if scale else 0
+    named = f"{scale[0]:g} to {scale[1]:g}" if scale else "any number"
     context.check(
         "ratings_within_scale",
         outside == 0,
-        f"{outside} completions have a rating outside the judge's scale ({scale}).",
+        f"{outside} completions have a rating outside the judge's scale ({named}).",
         outside=outside,
     )
     distinct = len(set(scores))

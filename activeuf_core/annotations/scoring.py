@@ -58,6 +58,6 @@ def log_odds(probability: float, clip: float) -> float:
     return math.log(kept) - math.log1p(-kept)
 
 
-def is_within_scale(judged: Judgement) -> bool:
-    """Whether every rating lies between 1 and 5."""
-    return all(LOWEST <= rating <= HIGHEST for rating in judged.ratings.values())
+def is_within(judged: Judgement, scale: tuple[float, float]) -> bool:
+    """Whether every rating lies between the scale's ends."""
+    return all(scale[0] <= rating <= scale[1] for rating in judged.ratings.values())

@@ -28,7 +28,7 @@ class CompletionsConfig(StrictModel):
     source: DataRef | None = None
     """Where recorded completions lie (mode `recorded`)."""
     recorded_as: str | None = None
-    """The member's name in the record; null: the member's own. Names on the hub contain `/`, keys cannot."""
+    """The member's name in the record, null: its own. Hub names contain `/`, keys cannot."""
     subset: str | None = None
     split: str = "train"
     rating_column: str | None = None
@@ -51,3 +51,8 @@ class CompletionsConfig(StrictModel):
         if self.principles and self.system_prompt:
             raise ValueError("'principles' and 'system_prompt' exclude each other; keep one")
         return self
+
+    @property
+    def is_light(self) -> bool:
+        """True for a record: nothing is generated."""
+        return self.mode == "recorded"

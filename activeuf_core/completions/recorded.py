@@ -40,8 +40,7 @@ def pick_member(
             completion = _completion(record, prompt_id, row.where, config)
             if prompt_id in found:
                 raise DataError(
-                    f"{row.where}: {name!r} answers prompt {prompt_id!r} a second time. "
-                    "Keep one."
+                    f"{row.where}: {name!r} answers prompt {prompt_id!r} a second time. Keep one."
                 )
             if completion:
                 found[prompt_id] = completion
@@ -51,17 +50,19 @@ def pick_member(
 
 
 def given_rating(value: Any, where: str, column: str) -> float | None:
-    """Return a recorded judgement as a number, None where there is none.
+    """Return a recorded judgement as a number, None where there is none: null, '' or NaN.
 
-    Raises: DataError when it is neither a finite number nor empty.
+    Raises: DataError when it is anything else but a finite number.
     """
     if value is None or value == "":
         return None
     try:
         rating = float(value)
     except (TypeError, ValueError):
-        rating = math.nan
-    if not math.isfinite(rating) or isinstance(value, bool):
+        rating = math.inf
+    if math.isnan(rating):
+        return None
+    if math.isinf(rating) or isinstance(value, bool):
         raise DataError(f"{where}: {column} is {value!r}, expected a finite number or nothing.")
     return rating
 

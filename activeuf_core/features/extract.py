@@ -159,7 +159,7 @@ class Extractor:
         )
 
 
-def _chunks(candidates: Path) -> Iterator[tuple[int, list[Row]]]:
+def _chunks(candidates: Path) -> Iterator[tuple[int, Sequence[Row]]]:
     rows = iterate_rows(candidates, ["prompt_id", "prompt", "model", "completion"])
     start = 0
     while chunk := list(islice(rows, CHUNK_ROWS)):
@@ -206,6 +206,12 @@ def _report(context: StageContext, extractor: Extractor, store: FeatureStore) ->
         log_scale=True,
     )
     context.add_plot("lengths", plot)
+    _check(context, extractor, num_rows, num_wrong, num_truncated)
+
+
+def _check(
+    context: StageContext, extractor: Extractor, num_rows: int, num_wrong: int, num_truncated: int
+) -> None:
     context.check(
         "features_finite",
         num_wrong == 0,

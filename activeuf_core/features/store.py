@@ -34,11 +34,12 @@ class FeatureStore:
         """Open the store of an earlier attempt, or a new one when it has another shape."""
         self.path = folder / FEATURES
         shape, kind = (num_rows, size), np.dtype(storage)
-        self.features_CD = _reopen(self.path, shape, kind)
         self._shards = Shards(folder / "rows", RECORD, before_write=self._flush)
-        if self.features_CD is None:
+        found = _reopen(self.path, shape, kind)
+        if found is None:
             self._shards.clear()
-            self.features_CD = np.lib.format.open_memmap(self.path, "w+", kind, shape)
+            found = np.lib.format.open_memmap(self.path, "w+", kind, shape)
+        self.features_CD: np.memmap = found
         self.num_tokens_C = np.zeros(num_rows, dtype=np.int32)
         self.truncated_C = np.zeros(num_rows, dtype=bool)
         for record in self._shards.rows():

@@ -103,21 +103,20 @@ def _report(
         log_scale=True,
     )
     context.add_plot("lengths", plot)
-    _check(context, config, rows, kept, dropped, lengths)
+    _check(context, config, kept, len(rows), dropped["too_long"])
 
 
 def _check(
     context: StageContext,
     config: PromptsConfig,
-    rows: Sequence[Row],
     kept: Sequence[Row],
-    dropped: dict[str, int],
-    lengths: Sequence[int],
+    num_read: int,
+    num_too_long: int,
 ) -> None:
     context.check(
         "prompts_not_empty",
         bool(kept),
-        f"{len(kept)} of {len(rows)} prompts are left after cleaning.",
+        f"{len(kept)} of {num_read} prompts are left after cleaning.",
         blocking=True,
         prompts=len(kept),
     )
@@ -128,7 +127,8 @@ def _check(
         f"{len(kept)} prompts have {num_texts} different texts.",
         repeated=len(kept) - num_texts,
     )
-    share = dropped["too_long"] / max(len(rows), 1)
+    lengths = [filters.num_characters(row) for row in kept]
+    share = num_too_long / max(num_read, 1)
     context.check(
         "prompts_length",
         share <= MAX_SHARE_TOO_LONG,

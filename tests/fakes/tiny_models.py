@@ -55,11 +55,11 @@ def build_model(
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=context,
-        num_labels=num_labels,
         initializer_range=0.3,
         eos_token_id=None,
         pad_token_id=None,
     )
+    config.num_labels = num_labels
     getattr(transformers, kind)(config).save_pretrained(folder)
 
 

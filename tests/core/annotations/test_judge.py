@@ -75,7 +75,21 @@ def test_missing_given_rating_stays_missing(judged: Judged) -> None:
     assert ratings(context)[1] == {}
 
 
-def test_given_rating_outside_the_scale_is_named(judged: Judged) -> None:
+def test_stand_in_for_no_rating_is_missing(judged: Judged) -> None:
+    settings = {"mode": "precomputed", "missing_values": [0.0]}
+    assert scores(judged(settings, [{}] * 2, [{"given_rating": 3.0}, {"given_rating": 0.0}])) == [
+        3.0,
+        None,
+    ]
+
+
+def test_given_rating_outside_its_scale_fails_the_check(judged: Judged) -> None:
+    settings = {"mode": "precomputed", "scale": [1, 5]}
+    context = judged(settings, [{}] * 2, [{"given_rating": 3.0}, {"given_rating": 0.0}])
+    assert not passed(context)["ratings_within_scale"]
+
+
+def test_given_rating_that_is_no_probability_is_named(judged: Judged) -> None:
     with pytest.raises(DataError, match=r"prompt 'p0', 'm': the given rating 3.0 is no prob"):
         judged(LOG_ODDS, [{}], [{"given_rating": 3.0}])
 

@@ -29,7 +29,7 @@ def judge(**settings: Any) -> dict[str, Any]:
     return {"mode": "llm", "model": model, "batch_size": 3, "min_digit_mass": 0.0, **settings}
 
 
-def annotations(context: StageContext) -> list[dict[str, Any]]:
+def annotated(context: StageContext) -> list[dict[str, Any]]:
     return read_rows(context.output / paths.ANNOTATIONS)
 
 
@@ -47,7 +47,7 @@ def test_rating_is_the_expectation_over_the_digits(judged: Judged, judge_model: 
     to_ids = tokenizer.tokenizer.convert_tokens_to_ids
     mass = torch.stack([logits.softmax(-1)[to_ids(list(said))].sum() for said in ids]).detach()
     expected = float((mass / mass.sum() * torch.arange(1, 6)).sum())
-    assert json.loads(annotations(context)[1]["ratings"])["honesty"] == pytest.approx(
+    assert json.loads(annotated(context)[1]["ratings"])["honesty"] == pytest.approx(
         expected, rel=1e-4
     )
     row = next(r for r in digits(context) if (r["prompt_id"], r["aspect"]) == ("p1", "honesty"))
@@ -57,7 +57,7 @@ def test_rating_is_the_expectation_over_the_digits(judged: Judged, judge_model: 
 def test_every_aspect_is_rated_within_the_scale(judged: Judged, judge_model: Path) -> None:
     context = judged(judge(), [{}] * 4, TEXTS, judge_model)
     assert len(digits(context)) == 16
-    for row in annotations(context):
+    for row in annotated(context):
         rated = json.loads(row["ratings"])
         assert set(rated) == set(ASPECTS)
         assert row["overall_score"] == pytest.approx(sum(rated.values()) / 4)
@@ -72,7 +72,7 @@ def test_too_little_on_digits_is_a_missing_rating(judged: Judged, judge_model: P
     lowest = min(masses, key=lambda prompt_id: masses[prompt_id])
     threshold = sorted(masses.values())[1]
     settings = judge(aspects=["honesty"], min_digit_mass=threshold)
-    found = annotations(judged(settings, [{}] * 4, TEXTS, judge_model))
+    found = annotated(judged(settings, [{}] * 4, TEXTS, judge_model))
     assert [r["prompt_id"] for r in found if r["overall_score"] is None] == [lowest]
 
 
@@ -87,7 +87,7 @@ def test_prompt_that_does_not_fit_leaves_its_completion_unrated(
     judged: Judged, judge_model: Path
 ) -> None:
     context = judged(judge(max_tokens=1500), [{"text": "y" * 3000}, {}], [{}, {}], judge_model)
-    assert [row["overall_score"] is None for row in annotations(context)] == [True, False]
+    assert [row["overall_score"] is None for row in annotated(context)] == [True, False]
     assert context.metadata["prompts_too_long"] == 1
 
 

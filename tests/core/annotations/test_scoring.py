@@ -9,7 +9,7 @@ import pytest
 from activeuf_core.annotations.scoring import (
     Judgement,
     expected_rating,
-    is_within_scale,
+    is_within,
     judgement,
     log_odds,
 )
@@ -60,5 +60,5 @@ def test_log_odds_of_what_is_no_probability(value: float) -> None:
 
 
 def test_scale_is_closed() -> None:
-    assert is_within_scale(Judgement({"a": 1.0, "b": 5.0}))
-    assert not is_within_scale(Judgement({"a": 1.0, "b": 5.01}))
+    assert is_within(Judgement({"a": 1.0, "b": 5.0}), (1, 5))
+    assert not is_within(Judgement({"a": 1.0, "b": 5.01}), (1, 5))

@@ -29,6 +29,12 @@ def picked(*rows: SourceRow) -> dict[str, dict[str, Any]]:
     return pick_member(rows, CONFIG, {"1", "2"})
 
 
+def test_member_can_have_another_name_in_the_record() -> None:
+    config = CONFIG.model_copy(update={"recorded_as": "org/b"})
+    found = pick_member([row(1, said("yes", "org/b"), said("no"))], config, {"1"})
+    assert (found["1"]["model"], found["1"]["completion"]) == ("b", "yes")
+
+
 def test_only_the_member_and_the_wanted_prompts_are_picked() -> None:
     rows = [row(1, said("no", "a"), said("yes")), row(2, said("no", "a")), row(3, said("yes"))]
     assert {key: found["completion"] for key, found in picked(*rows).items()} == {"1": "yes"}
@@ -68,12 +74,14 @@ def test_wrong_pool_file_is_refused(rows: list[SourceRow], message: str) -> None
         picked(*rows)
 
 
-@pytest.mark.parametrize("value", ["high", float("nan"), float("inf"), [1], True])
+@pytest.mark.parametrize("value", ["high", float("inf"), [1], True])
 def test_rating_that_is_no_number_is_refused(value: Any) -> None:
     with pytest.raises(DataError, match=r"f:1: pref is .*expected a finite number"):
         given_rating(value, "f:1", "pref")
 
 
-@pytest.mark.parametrize(("value", "rating"), [(None, None), ("", None), (0, 0.0), ("4.5", 4.5)])
+@pytest.mark.parametrize(
+    ("value", "rating"), [(None, None), ("", None), (float("nan"), None), (0, 0.0), ("4.5", 4.5)]
+)
 def test_rating_from_numbers_and_texts(value: Any, rating: float | None) -> None:
     assert given_rating(value, "f:1", "pref") == rating
