@@ -25,6 +25,11 @@ class StrictModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, strict=False)
 
+    @property
+    def is_light(self) -> bool:
+        """Whether a stage with this config only moves rows: many such units then share one process."""
+        return False
+
 
 class ModelRef(StrictModel):
     """A model by name; `identity` is its pinned hub revision or the digest of its folder, never its path."""

@@ -53,8 +53,9 @@ class Stage:
     """One asset.
 
     `dimension` says what its partitions are; `weight` is how many of a launcher's slots a job of it takes (0: it is
-    light enough not to count); `shares_process` lets units that read the same inputs run in one process; `placement`
-    is where it runs: on the cluster, or beside the orchestrator because it needs the network or takes a moment.
+    light enough not to count); `shares_process` lets units that read the same inputs run in one process, and units whose
+    config is light share one anyway; `placement` is where it runs: on the cluster, or beside the orchestrator because
+    it needs the network or takes a moment.
     """
 
     asset: str

@@ -157,7 +157,7 @@ def _bring_up_to_date(project: Project, experiments: Sequence[str], *, force: bo
     console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are fresh.")
     if not todo:
         return True
-    _show_progress()
+    _show_progress(len(todo))
     definitions = build(project)
     with dg.DagsterInstance.get() as instance:
         done = [run_wave(definitions, instance, wave, force=force) for wave in waves(todo, project)]
@@ -188,19 +188,14 @@ def _print_leaderboard(project: Project) -> None:
     console.print(f"\nThe same with plots: {folder / LEADERBOARD_HTML}")
 
 
-def _show_progress() -> None:
-    """Print the engine's events with the time since the start."""
-    started = time.monotonic()
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            seconds = int(time.monotonic() - started)
-            console.print(f"[dim]{seconds // 60:02d}:{seconds % 60:02d}[/] {record.getMessage()}", markup=True)
+def _show_progress(total: int) -> None:
+    """Print the engine's events as they come: the time since the start, how many are done, what happened."""
+    from activeuf_dagster.progress import ProgressLines
 
     engine_log = logging.getLogger("activeuf.engine")
     engine_log.setLevel(logging.INFO)
     engine_log.propagate = False
-    engine_log.handlers = [Lines()]
+    engine_log.handlers = [ProgressLines(console, total)]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,7 +212,8 @@ class Engine:
 
     def _submit(self, ready: Sequence[tuple[Node, Recipe]]) -> list[Event]:
         events: list[Event] = []
-        for group in group_for_jobs(ready):
+        light = {recipe.node for _, recipe in ready if self._is_light(recipe)}
+        for group in group_for_jobs(ready, light):
             stage = stage_of(group[0][0][0])
             launcher = self.launchers[stage.placement]
             job = self._job(stage, group)
@@ -230,6 +231,12 @@ class Engine:
             events.append(Submitted(job.job_id, nodes, launcher.name, launcher.log_path(job.job_id)))
         return events
 
+    def _is_light(self, recipe: Recipe) -> bool:
+        """Whether a node only moves rows, by its stage's config."""
+        stage = stage_of(recipe.asset)
+        full = self.book.catalog.resolved(recipe.asset, recipe.partition).full
+        return stage.dimension != "none" and stage.config.model_validate(full).is_light
+
     def _job(self, stage: Stage, group: Sequence[tuple[Node, Recipe]]) -> Job:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         return Job(
@@ -237,7 +244,7 @@ class Engine:
             module=stage.module,
             units=tuple(self._unit(recipe) for _, recipe in group),
             home=str(self.layout.home),
-            weight=stage.weight,
+            weight=0 if self._is_light(group[0][1]) else stage.weight,
         )
 
     def _unit(self, recipe: Recipe) -> Unit:
@@ -316,8 +323,10 @@ class Engine:
                 launcher.cancel(sorted(set(mine)))
 
 
-def group_for_jobs(ready: Sequence[tuple[Node, Recipe]]) -> list[list[tuple[Node, Recipe]]]:
-    """Put ready nodes into jobs: one each, but one together where a stage shares its process for equal inputs.
+def group_for_jobs(
+    ready: Sequence[tuple[Node, Recipe]], light: Collection[Node] = ()
+) -> list[list[tuple[Node, Recipe]]]:
+    """Put ready nodes into jobs: one each, but one together where a stage shares its process or units are light.
 
     Two nodes with the same fingerprint make one unit; the second is left for the next round, which finds it made.
     """
@@ -327,11 +336,19 @@ def group_for_jobs(ready: Sequence[tuple[Node, Recipe]]) -> list[list[tuple[Node
         if recipe.fingerprint in seen:
             continue
         seen.add(recipe.fingerprint)
-        stage = stage_of(recipe.asset)
-        read = tuple(sorted(found for prints in recipe.inputs.values() for found in prints.values()))
-        key = (stage.module, read) if stage.shares_process else (recipe.node,)
-        groups.setdefault(key, []).append((node, recipe))
+        groups.setdefault(_job_key(recipe, recipe.node in light), []).append((node, recipe))
     return list(groups.values())
+
+
+def _job_key(recipe: Recipe, is_light: bool) -> tuple[Any, ...]:
+    """Return what nodes of one job have in common."""
+    stage = stage_of(recipe.asset)
+    if is_light:
+        return (stage.module, "light")
+    if stage.shares_process:
+        read = tuple(sorted(found for prints in recipe.inputs.values() for found in prints.values()))
+        return (stage.module, *read)
+    return recipe.node
 
 
 def unit_name(recipe: Recipe) -> str:

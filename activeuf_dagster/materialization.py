@@ -105,10 +105,10 @@ def _tell(context: dg.AssetExecutionContext, event: Event) -> None:
     if isinstance(event, Failed):
         tail = f"\nlast lines of {event.failure.log_path}:\n{event.failure.log_tail}" if event.failure.log_tail else ""
         context.log.error(text + tail)
-        log.error(text)
+        log.error(text, extra={"event": event})
     elif isinstance(event, Blocked):
         context.log.warning(text)
-        log.warning(text)
+        log.warning(text, extra={"event": event})
     else:
         context.log.info(text)
         log.info(text, extra={"event": event})

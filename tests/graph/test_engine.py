@@ -66,6 +66,12 @@ def test_benchmarks_of_one_model_share_one_job(project: Project, launcher: Insta
     assert sorted(sizes) == [1, 1, 1, 4, 4, 4]
 
 
+def test_recorded_completions_share_one_job(project: Project, launcher: InstantLauncher) -> None:
+    run(project, launcher)
+    sizes = [len(job.units) for job in launcher.jobs if job.module == "activeuf_core.completions"]
+    assert sizes == [2]
+
+
 def test_a_job_without_an_artifact_is_a_failure_with_its_log(project: Project, launcher: InstantLauncher) -> None:
     launcher.silent = {("reward_model", "exp-c")}
     failed = [event for event in run(project, launcher) if isinstance(event, Failed)]
