@@ -198,7 +198,7 @@ def raise_version(source: str, asset: str) -> tuple[str, str, bool]:
 
 def report(changes: Sequence[Change]) -> str:
     """Return what changed and the ways out, for people."""
-    lines = [f"{LOCK_NAME}: {len(changes)} of the stages are not as it says.", ""]
+    lines = [f"{LOCK_NAME} does not hold for {', '.join(c.asset for c in changes)}.", ""]
     groups = {
         change.pieces: [c for c in changes if c.pieces == change.pieces] for change in changes
     }

@@ -187,6 +187,9 @@ class _Walk:
         for file, name in self.index.data_files(module):
             content = (self.index.root / file).read_bytes()
             self.found[file, name] = _digest(content)
+            # Task files name functions: `!function activeuf_core.evals.answers.score_gsm8k`.
+            named = DOTTED.finditer(content.decode("utf-8", errors="replace"))
+            yield from (match.group().replace(":", ".") for match in named)
         yield from self._add(module, MODULE_LEVEL)
         parents = module.name.split(".")[:-1]
         packages = [".".join(parents[: size + 1]) for size in range(len(parents))]

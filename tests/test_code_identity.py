@@ -229,6 +229,11 @@ def test_a_room_that_does_not_name_its_stage_counts_whole(kitchen: Kitchen) -> N
     assert {"bread.py:run", "cake.py:run"} <= kitchen.pieces("bread")
 
 
+def test_names_in_data_files_are_followed(kitchen: Kitchen) -> None:
+    kitchen.edit("kitchen/recipe.yaml", "500", "!function activeuf_core.kitchen.sponge.make")
+    assert "sponge.py:make" in kitchen.pieces("bread")
+
+
 def test_infrastructure_is_left_out(kitchen: Kitchen) -> None:
     index = CodeIndex(kitchen.root, ["activeuf_core.oven"])
     files = {Path(file).name for file, _ in index.slice("activeuf_core.kitchen", "bread")}
