@@ -42,7 +42,7 @@ class Checkpoint:
     """The file that `write_enn` wrote."""
 
 
-def save(folder: Path, state: LoopState, write_enn: Callable[[Path], None]) -> Path:
+def save(folder: Path, state: LoopState, write_enn: Callable[[Path], object]) -> Path:
     """Write a checkpoint below `folder` and drop all but the last two; return its folder."""
     for torn in folder.glob(f"{PARTIAL}*"):
         shutil.rmtree(torn)

@@ -6,7 +6,9 @@ line of metrics.jsonl. Names are those of the research code's W&B runs, with one
 "chosen" and "rejected" rewards were those of the first and the second selected completion, whoever
 won. Here `selected_first` and `selected_second` say that, and `chosen` and `rejected` are the
 sides that the oracle decided. All but the metrics of the update are about the batch before the ENN
-was trained on it: accuracy and calibration are those of a held-out sample.
+was trained on it: accuracy and calibration are those of a held-out sample. They are of the pairs
+that the method itself selected: a method that selects easy pairs has a higher accuracy, and is not
+better for it.
 Shapes: P prompts, C completions per prompt, E ensemble heads, N pairs, K comparisons.
 """
 

@@ -4,7 +4,9 @@ In: `candidate_pool`, `features`. Out: preferences.parquet (rows of `schemas.PRE
 metrics.jsonl, the trained heads, plots. Heavy: needs torch; one device, because a batch is a few
 seconds of work on one core, and several processes would only wait for each other.
 Source: ActiveUltraFeedback, arXiv 2603.09692.
-Cost: COST
+Cost: per batch of 64 prompts, 30 completions of 2,560 values, 20 heads and a full buffer of 6,400
+comparisons: 5 to 6 CPU-seconds, of which training 96 %, scoring 4 %. Memory does not grow with the
+features: 0.8 GB at its peak over 60,000 such prompts with small heads, 0.9 GB with the full ones.
 Command: `python -m activeuf_core.loop --config unit.yaml --run-dir DIR`.
 
 Every batch is scored and every batch trains the ENN, also for acquisition functions that need no
@@ -52,6 +54,14 @@ log = logging.getLogger("activeuf")
 
 TRAINING_ONLY = ("adam.", "initial.")
 """Tensors of an ENN that scoring does not read: they are left out of the published weights."""
+
+TOLD = (
+    "annotations",
+    "mean_actual_score_difference_per_batch",
+    "calibration/pair_accuracy",
+    "loss",
+)
+"""Metrics that go to the log at every checkpoint."""
 
 
 def run(context: StageContext) -> None:
@@ -144,10 +154,11 @@ class Loop:
             record = self.do_batch(self.state.next_batch)
             self.state.append(record)
             self._log(record)
-            if self.state.next_batch % self.config.checkpoint_every == 0:
-                checkpoints.save(self.context.checkpoints, self.state, self._write_state)
-            self.seconds.append(time.perf_counter() - started)
             done = self.state.next_batch
+            if done % self.config.checkpoint_every == 0:
+                checkpoints.save(self.context.checkpoints, self.state, self._write_state)
+                _tell(record, done, self.planned_batches)
+            self.seconds.append(time.perf_counter() - started)
             self.context.progress(done, max(done, self.planned_batches), "batches")
         if self.seconds:
             self.context.add_metadata(seconds_per_batch=float(np.median(self.seconds)))
@@ -250,6 +261,13 @@ class Loop:
         line = metrics.as_line(record.metrics)
         values = {name: float("nan") if value is None else value for name, value in line.items()}
         self.context.log_metrics(record.batch_index, **values)
+
+
+def _tell(record: BatchRecord, done: int, planned: int) -> None:
+    """Write a line to the log for whoever watches."""
+    shown = {name: record.metrics.get(name) for name in TOLD}
+    values = ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
+    log.info("batch %d of %d: %s", done, planned, values)
 
 
 def _comparisons(index: int, step: Step, estimate: RewardEstimate) -> NDArray[np.void]:

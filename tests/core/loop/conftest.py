@@ -35,15 +35,19 @@ class Pool:
         return self.folder / paths.CANDIDATES
 
     @property
-    def feature_files(self) -> tuple[Path, Path]:
-        return self.folder / paths.FEATURES, self.folder / paths.FEATURE_INDEX
+    def matrix(self) -> Path:
+        return self.folder / paths.FEATURES
+
+    @property
+    def index(self) -> Path:
+        return self.folder / paths.FEATURE_INDEX
 
     def write(self) -> Pool:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_rows(self.candidates, CANDIDATE, self.rows)
-        np.save(self.feature_files[0], self.features)
-        index = pa.schema([("prompt_id", pa.string()), ("model", pa.string())])
-        write_rows(self.feature_files[1], index, _only(index.names, self.rows))
+        np.save(self.matrix, self.features)
+        schema = pa.schema([("prompt_id", pa.string()), ("model", pa.string())])
+        write_rows(self.index, schema, _only(schema.names, self.rows))
         return self
 
     def table(self) -> CandidateTable:

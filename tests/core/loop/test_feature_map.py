@@ -13,7 +13,7 @@ from activeuf_core.loop.feature_map import FeatureMap
 
 def open_map(pool: Any) -> FeatureMap:
     pool.write()
-    return FeatureMap(*pool.feature_files, pool.table())
+    return FeatureMap(pool.matrix, pool.index, pool.table())
 
 
 def test_rows_come_in_the_order_asked_for(pool: Any) -> None:
@@ -73,15 +73,15 @@ def test_features_of_another_pool_are_refused(pool: Any) -> None:
     pool.rows[3], pool.rows[4] = pool.rows[4], pool.rows[3]
     pool.write()
     with pytest.raises(DataError, match="name another model than the candidate pool"):
-        FeatureMap(*pool.feature_files, table)
+        FeatureMap(pool.matrix, pool.index, table)
 
 
 def test_torn_file_is_named(pool: Any) -> None:
     pool.write()
-    path = pool.feature_files[0]
+    path = pool.matrix
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"features\.npy: cannot be read as a NumPy array"):
-        FeatureMap(*pool.feature_files, pool.table())
+        FeatureMap(pool.matrix, pool.index, pool.table())
 
 
 def _file_pages_kb() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from activeuf_core.loop.oracle import Labels, Outcome, label
@@ -9,10 +11,14 @@ from activeuf_core.loop.oracle import Labels, Outcome, label
 NAN = float("nan")
 
 
-def labels(*scores: tuple[float, float], left: int | None = None, **options: object) -> Labels:
-    identical = np.zeros(len(scores), dtype=bool)
-    identical[options.pop("identical", [])] = True
-    return label(np.array(scores), identical, left, **{"ties": "drop", **options})
+def labels(
+    *scores: tuple[float, float],
+    left: int | None = None,
+    ties: Literal["drop", "keep_first"] = "drop",
+    identical: int | None = None,
+) -> Labels:
+    is_identical_N = np.arange(len(scores)) == identical
+    return label(np.array(scores), is_identical_N, left, ties)
 
 
 def test_higher_score_is_chosen() -> None:
@@ -41,7 +47,7 @@ def test_missing_score_wins_nothing_and_costs_nothing() -> None:
 
 
 def test_identical_texts_are_not_compared_whatever_the_scores_say() -> None:
-    found = labels((1.0, 2.0), (1.0, 2.0), identical=[0])
+    found = labels((1.0, 2.0), (1.0, 2.0), identical=0)
     assert found.is_comparison_N.tolist() == [False, True]
     assert (found.count(Outcome.IDENTICAL), found.annotations) == (1, 2)
 

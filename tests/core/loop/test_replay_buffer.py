@@ -13,7 +13,8 @@ def filled(numbers: range, capacity: int, step: int) -> ReplayBuffer:
     buffer = ReplayBuffer(capacity, 2, np.dtype(np.float16))
     for first in range(numbers.start, numbers.stop, step):
         part = np.arange(first, min(first + step, numbers.stop))
-        buffer.add(part, np.stack([part, part], axis=1), np.stack([-part, -part], axis=1))
+        feature_ND = np.stack([part, part], axis=1).astype(np.float16)
+        buffer.add(part, feature_ND, -feature_ND)
     return buffer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from activeuf_core.loop.state import COMPARISON, BatchRecord, LoopState, restore
 
 
-def record(index: int, num: int = 2, **changes: object) -> BatchRecord:
+def record(index: int, num: int = 2, **changes: Any) -> BatchRecord:
     comparisons = np.zeros(num, dtype=COMPARISON)
     comparisons["chosen_row"] = np.arange(num) + 10 * index
     comparisons["chosen_probability"] = 0.1 + index
@@ -48,7 +49,7 @@ def test_state_survives_json_with_its_digest() -> None:
     "change",
     [{"metrics": {"loss": 0.1000000001, "gap": None}}, {"ties": 0}, {"annotations": 6}],
 )
-def test_digest_depends_on_every_earlier_batch(change: dict[str, object]) -> None:
+def test_digest_depends_on_every_earlier_batch(change: dict[str, Any]) -> None:
     assert state(record(0, **change), record(1)).digest != state(record(0), record(1)).digest
 
 
