@@ -135,7 +135,6 @@ def main() -> None:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]{type(error).__name__}[/]: {error}", markup=True)
         raise SystemExit(2) from None
 
-
 def _chosen(project: Project, experiments: Sequence[str] | None) -> Sequence[str]:
     """Return the experiments that were asked for. Raises: ConfigError for one that no file declares."""
     known = project.catalog.experiments
@@ -159,8 +158,12 @@ def _bring_up_to_date(project: Project, experiments: Sequence[str], *, force: bo
         return True
     _show_progress(len(todo))
     definitions = build(project)
-    with dg.DagsterInstance.get() as instance:
-        done = [run_wave(definitions, instance, wave, force=force) for wave in waves(todo, project)]
+    try:
+        with dg.DagsterInstance.get() as instance:
+            done = [run_wave(definitions, instance, wave, force=force) for wave in waves(todo, project)]
+    except KeyboardInterrupt:
+        console.print("Interrupted: running stages were ended, what is complete stays. The same command goes on.")
+        raise typer.Exit(130) from None
     return all(done)
 
 

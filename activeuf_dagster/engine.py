@@ -172,7 +172,10 @@ class Engine:
         return events + self._submit(ready)
 
     def _inputs_verdict(self, node: Node) -> str:
-        """Return '' when a node's inputs are there, 'wait', or why the node is blocked."""
+        """Return '' when a node's inputs are there, 'wait', or why the node is blocked.
+
+        Of optional inputs at least one must be there: a table of nothing says nothing.
+        """
         optional = {item.asset for item in stage_of(node[0]).inputs if item.optional}
         for above in self.book.upstream(*node):
             tracked = self._nodes.get(above)
@@ -187,7 +190,12 @@ class Engine:
                 return f"{label(above)} is {found.reason}: materialize it first, or select it too (`+{node[0]}`)"
             if found.manifest.failed_blocking_checks:
                 return f"{label(above)} failed its blocking checks: {', '.join(found.manifest.failed_blocking_checks)}"
-        return ""
+        return "" if not optional or self._has_an_input(node) else "none of what it reads is there"
+
+    def _has_an_input(self, node: Node) -> bool:
+        """Whether at least one artifact that a node reads is complete."""
+        self.book.forget(*node)
+        return any(self.book.recipe(*node).inputs.values())
 
     def _look_up(self, node: Node, tracked: _Tracked) -> Completed | Recipe | None:
         """Return a completed node, the recipe of one to submit, or None while another process works on it."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 
 from activeuf_core.recipes import Node
 from activeuf_core.stages import stage_of
@@ -60,7 +61,10 @@ def contiguous_ranges(keys: set[str], order: Sequence[str]) -> Iterator[tuple[st
 def run_wave(
     definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave, *, force: bool = False
 ) -> bool:
-    """Run one wave in this process; return whether all of it succeeded."""
+    """Run one wave in this process; return whether all of it succeeded.
+
+    Raises: KeyboardInterrupt when the run was interrupted, which Dagster would report as one more failure.
+    """
     job = definitions.resolve_implicit_global_asset_job_def()
     tags = dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True)) if wave.first else {}
     config = {**QUIET, "ops": {"activeuf": {"config": {"force": force}}}}
@@ -71,6 +75,13 @@ def run_wave(
         run_config=config,
         raise_on_error=False,
     )
+    if not result.success and _was_interrupted(result):
+        raise KeyboardInterrupt
     return result.success
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    reasons = [event.job_failure_data.failure_reason for event in result.all_events if event.is_job_failure]
+    return RunFailureReason.UNEXPECTED_TERMINATION in reasons
 
 

@@ -49,6 +49,13 @@ def test_a_failure_costs_only_what_reads_it(project: Project, launcher: InstantL
     assert ("rewardbench2_score", "exp-b") in completed(events)
 
 
+def test_scores_of_nothing_are_not_made(project: Project, launcher: InstantLauncher) -> None:
+    launcher.fails = {("preference_dataset", name) for name in project.catalog.experiments}
+    reasons = {e.node: e.reason for e in run(project, launcher) if isinstance(e, Blocked)}
+    assert reasons[("scores", "exp-a")] == "none of what it reads is there"
+    assert ("leaderboard", "all") in reasons
+
+
 def test_scores_turn_stale_when_a_missing_benchmark_appears(project: Project, launcher: InstantLauncher) -> None:
     launcher.fails = {("ifeval_score", "exp-a")}
     run(project, launcher)
