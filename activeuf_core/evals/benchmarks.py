@@ -1,6 +1,6 @@
-"""THE table of benchmarks: one row, one score asset. Adding a benchmark is adding a row (and its task).
+"""THE table of benchmarks: one row, one score asset. To add a benchmark: add a row, and its task.
 
-Source of the settings: the `::tulu` suite that ActiveUltraFeedback evaluates with, and RewardBench 2.
+Source of the settings: the `::tulu` suite (ActiveUltraFeedback's), and RewardBench 2.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from activeuf_core.errors import ConfigError, choose_from
 class Benchmark:
     """One benchmark.
 
-    `name` is the key in configs and results, `title` the name in tables and W&B, `model` the asset that is scored,
-    `hub` where its data lie by default, `metric` what the score is (always a fraction, higher is better), `in_mean`
-    whether it enters the mean over its model's benchmarks.
+    `name` is the key in configs and results, `title` the name in tables and W&B, `model` the asset
+    that is scored, `hub` where its data lie by default, `metric` what the score is (always a
+    fraction, higher is better), `in_mean` whether it enters the mean over its model's benchmarks.
     """
 
     name: str
@@ -37,10 +37,20 @@ class Benchmark:
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("gsm8k", "GSM8K", "dpo_model", "exact_match", "openai/gsm8k", 8, 512),
-    Benchmark("minerva_math", "Minerva Math", "dpo_model", "exact_match", "EleutherAI/hendrycks_math", 4, 1024),
+    Benchmark(
+        "minerva_math",
+        "Minerva Math",
+        "dpo_model",
+        "exact_match",
+        "EleutherAI/hendrycks_math",
+        4,
+        1024,
+    ),
     Benchmark("ifeval", "IFEval", "dpo_model", "prompt_level_loose_acc", "google/IFEval", 0, 2048),
     Benchmark("truthfulqa", "TruthfulQA", "dpo_model", "mc2", "truthfulqa/truthful_qa", 6, 0),
-    Benchmark("rewardbench2", "RewardBench 2", "reward_model", "mean", "allenai/reward-bench-2", 0, 0),
+    Benchmark(
+        "rewardbench2", "RewardBench 2", "reward_model", "mean", "allenai/reward-bench-2", 0, 0
+    ),
 )
 
 
@@ -49,4 +59,6 @@ def benchmark(name: str) -> Benchmark:
     for row in BENCHMARKS:
         if row.name == name:
             return row
-    raise ConfigError(f"unknown benchmark {name!r}; {choose_from(name, (row.name for row in BENCHMARKS))}.")
+    raise ConfigError(
+        f"unknown benchmark {name!r}; {choose_from(name, (row.name for row in BENCHMARKS))}."
+    )

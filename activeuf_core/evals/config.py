@@ -17,8 +17,8 @@ class ScoreConfig(StrictModel):
     data: DataRef
     """The benchmark's rows: a hub data set, or a local file in the same row format."""
     title: str | None = None
-    """How the score is to be called where people read it; null: the benchmark's title. Rows that are not the
-    benchmark's own must not bear its name alone."""
+    """How the score is to be called where people read it; null: the benchmark's title. Rows that
+    are not the benchmark's own must not bear its name alone."""
     limit: int | None = Field(default=None, ge=1)
     """Score only the first rows; null scores all."""
     num_fewshot: int | None = Field(default=None, ge=0)

@@ -28,6 +28,9 @@ class LeaderboardRow(StrictModel):
     seed: int
     scores: str
     """Fingerprint of its scores: a rename must not be taken for the same table."""
+    settings: str = ""
+    """What else sets the experiment apart, the seed left out (a digest, or words). Experiments are
+    seeds of one another when dataset, acquisition and settings are equal."""
 
 
 class LeaderboardConfig(StrictModel):

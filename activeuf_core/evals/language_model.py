@@ -1,0 +1,281 @@
+"""lm-eval's view of the loaded policy: what all questions have in common is computed once.
+
+All contexts of a benchmark begin alike (system text, worked examples), and the choices of one
+question share all of its text. Their keys and values are computed once and reused; finished
+outputs, progress and lengths are kept. Outputs are those of lm-eval's own `hf` model up to the
+rounding of differently shaped batches.
+In: lm-eval requests. Out: texts, or log-likelihoods. Cost: with 8 examples in the context, about a
+third of `hf`'s time. Heavy: imports torch, transformers, lm-eval.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.models import huggingface
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from activeuf_core.errors import ConfigError
+from activeuf_core.evals.models import LoadedModel
+
+SHORTEST_PREFIX = 8
+"""Common beginnings of fewer tokens are not worth a forward pass of their own."""
+STOP_LOOKBACK = 8
+"""How many more tokens than a stop string has are decoded to look for it: texts split into tokens
+in many ways."""
+
+Progress = Callable[[int, int], None]
+
+HFLM: Any = huggingface.HFLM  # its registry's decorator hides the class from type checkers
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How one output came about."""
+
+    num_tokens: int
+    finish_reason: str
+    """stop: an end token or a stop string; length: the limit."""
+    is_context_cut: bool
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The tokens that all contexts begin with, and their keys and values."""
+
+    tokens: list[int]
+    cache: Any | None
+
+    def expanded(self, num_rows: int) -> Any | None:
+        """Return a copy of the keys and values for a batch."""
+        cache = copy.deepcopy(self.cache)
+        if cache is not None and num_rows > 1:
+            cache.batch_repeat_interleave(num_rows)
+        return cache
+
+
+class PolicyLM(HFLM):
+    """The policy behind lm-eval's requests."""
+
+    def __init__(
+        self, loaded: LoadedModel, max_tokens: int, batch_size: int, progress: Progress
+    ) -> None:
+        """Wrap a loaded model. Args: max_tokens: of context and output together."""
+        positions = loaded.num_positions
+        super().__init__(
+            pretrained=loaded.model,
+            tokenizer=loaded.tokenizer,
+            backend="causal",
+            max_length=min(max_tokens, positions) if positions else max_tokens,
+            batch_size=batch_size,
+            add_bos_token=False,  # the chat template brings it where the model wants one
+        )
+        self.generations: dict[int, Generation] = {}
+        self.num_cut_contexts = 0
+        self._progress = progress
+        self._can_share = shares_keys(loaded.model)
+        self._end_tokens = _end_tokens(loaded)
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Return greedy outputs, cut at the stop strings; fill `generations` by row number."""
+        settings: Any = normalize_gen_kwargs(dict(requests[0].args[1]), self.max_gen_toks)
+        stops = handle_stop_sequences(
+            list(settings["until"]), eos=self.tok_decode(self.eot_token_id, False)
+        )
+        limit = settings["max_gen_toks"]
+        room = self.max_length - limit
+        if room <= 0:
+            raise ConfigError(
+                f"max_new_tokens is {limit}, which leaves no room for a question in max_tokens "
+                f"{self.max_length}. Lower the first or raise the second (at most the model's "
+                "positions)."
+            )
+        whole = [self.tok_encode(request.args[0]) for request in requests]
+        contexts = [context[-room:] for context in whole]
+        prefix = self._prefix(contexts)
+        texts = [""] * len(requests)
+        for batch in self._batches(contexts):
+            outputs = self._generate([contexts[i] for i in batch], prefix, stops, limit)
+            for i, tokens in zip(batch, outputs, strict=True):
+                raw = self.tok_decode(tokens)
+                texts[i] = postprocess_generated_text(raw, stops, None)
+                ended = len(tokens) < limit or texts[i] != raw
+                self.generations[requests[i].doc_id] = Generation(
+                    len(tokens), "stop" if ended else "length", len(whole[i]) > room
+                )
+            self._progress(len(self.generations), len(requests))
+        self.num_cut_contexts = sum(
+            generation.is_context_cut for generation in self.generations.values()
+        )
+        return texts
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Any], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """Return (log-likelihood, is it the greedy output) per continuation of a context."""
+        if not self._can_share:
+            return super()._loglikelihood_tokens(requests, disable_tqdm=True)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, (_, context, _) in enumerate(requests):
+            groups.setdefault(tuple(context), []).append(i)
+        prefix = self._prefix([list(context) for context in groups])
+        answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        for done, (context, members) in enumerate(groups.items(), start=1):
+            choices = [requests[i][2] for i in members]
+            for i, answer in zip(
+                members, self._score_choices(list(context), choices, prefix), strict=True
+            ):
+                answers[i] = answer
+            self._progress(done, len(groups))
+        return answers
+
+    @torch.inference_mode()
+    def _generate(
+        self, contexts: list[list[int]], prefix: Prefix, stops: list[str], limit: int
+    ) -> list[list[int]]:
+        """Return the new tokens of a batch, each up to and without its end token.
+
+        Padding stands between the common prefix and the rest of a row, and is masked.
+        """
+        start, pad = len(prefix.tokens), self.tokenizer.pad_token_id
+        width = max(map(len, contexts))
+        gaps = [width - len(context) for context in contexts]
+        rows = [
+            [*c[:start], *[pad] * gap, *c[start:]] for c, gap in zip(contexts, gaps, strict=True)
+        ]
+        mask = [[1] * start + [0] * gap + [1] * (width - start - gap) for gap in gaps]
+        outputs = self.model.generate(
+            input_ids=torch.tensor(rows, device=self.device),
+            attention_mask=torch.tensor(mask, device=self.device),
+            past_key_values=prefix.expanded(len(rows)),
+            generation_config=_greedy(limit, self._end_tokens, pad),
+            stopping_criteria=StoppingCriteriaList([StopStrings(stops, self.tokenizer, width)]),
+        )
+        return [_until_end(row, {*self._end_tokens, pad}) for row in outputs[:, width:].tolist()]
+
+    @torch.inference_mode()
+    def _score_choices(
+        self, context: list[int], choices: list[list[int]], prefix: Prefix
+    ) -> Iterator[tuple[float, bool]]:
+        """Score continuations of one context; too long a context is cut on the left."""
+        surplus = len(context) + max(map(len, choices)) - 1 - self.max_length
+        if surplus > 0:
+            self.num_cut_contexts += 1
+            context, prefix = context[surplus:], Prefix([], None)
+        *before, last = context
+        known = self._extend(prefix, before[len(prefix.tokens) :])
+        answers: list[tuple[float, bool]] = []
+        for start in range(0, len(choices), self.batch_size):
+            part = choices[start : start + self.batch_size]
+            answers += self._score_batch(known, last, part)
+        return iter(answers)
+
+    def _score_batch(
+        self, known: Prefix, last: int, choices: list[list[int]]
+    ) -> list[tuple[float, bool]]:
+        """Score continuations behind known keys; nothing looks at the padding on the right."""
+        width = max(map(len, choices))
+        pad = self.tokenizer.pad_token_id
+        rows = [[last, *choice[:-1], *[pad] * (width - len(choice))] for choice in choices]
+        ids = torch.tensor(rows, device=self.device)
+        logits = self.model(input_ids=ids, past_key_values=known.expanded(len(rows))).logits
+        log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+        answers = []
+        for row, choice in zip(log_probabilities, choices, strict=True):
+            targets = torch.tensor(choice, device=self.device)
+            chosen = row[: len(choice)].gather(-1, targets.unsqueeze(-1))
+            is_greedy = (row[: len(choice)].argmax(dim=-1) == targets).all()
+            answers.append((float(chosen.sum()), bool(is_greedy)))
+        return answers
+
+    @torch.inference_mode()
+    def _prefix(self, contexts: list[list[int]]) -> Prefix:
+        """Return what all contexts begin with, leaving each at least two tokens of its own."""
+        first, last = min(contexts), max(contexts)
+        longest = min(map(len, contexts)) - 2
+        common = next((i for i in range(longest) if first[i] != last[i]), max(longest, 0))
+        if not self._can_share or common < SHORTEST_PREFIX:
+            return Prefix([], None)
+        return self._extend(Prefix([], None), first[:common])
+
+    def _extend(self, prefix: Prefix, tokens: list[int]) -> Prefix:
+        """Return a prefix with the keys and values of further tokens."""
+        if not tokens:
+            return prefix
+        ids = torch.tensor([tokens], device=self.device)
+        known = self.model(
+            input_ids=ids, past_key_values=prefix.expanded(1), use_cache=True, logits_to_keep=1
+        )
+        return Prefix([*prefix.tokens, *tokens], known.past_key_values)
+
+    def _batches(self, contexts: list[list[int]]) -> Iterator[list[int]]:
+        """Yield row numbers in batches of similar length; the longest first, to fail early."""
+        order = sorted(range(len(contexts)), key=lambda i: -len(contexts[i]))
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+
+class StopStrings(StoppingCriteria):
+    """Ends each row by itself as soon as its new text holds a stop string."""
+
+    def __init__(self, stops: list[str], tokenizer: Any, start: int) -> None:
+        """Args: start: number of the first new token."""
+        self.stops = [stop for stop in stops if stop]
+        self.tokenizer = tokenizer
+        self.start = start
+        longest = max(
+            (len(tokenizer.encode(s, add_special_tokens=False)) for s in self.stops), default=0
+        )
+        self.lookback = longest + STOP_LOOKBACK
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        """Return per row whether it is done."""
+        tails = input_ids[:, self.start :][:, -self.lookback :]
+        texts = self.tokenizer.batch_decode(tails)
+        done = [any(stop in text for stop in self.stops) for text in texts]
+        return torch.tensor(done, device=input_ids.device)
+
+
+def shares_keys(model: Any) -> bool:
+    """Whether every layer attends to all tokens, so that keys can be kept, copied and continued."""
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    slides = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    return set(kinds) == {"full_attention"} and not slides
+
+
+def _greedy(limit: int, end_tokens: list[int], pad: int) -> GenerationConfig:
+    """Return plain greedy search, whatever sampling the model folder recommends."""
+    return GenerationConfig(
+        max_new_tokens=limit,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=50,
+        eos_token_id=end_tokens,
+        pad_token_id=pad,
+    )
+
+
+def _end_tokens(loaded: LoadedModel) -> list[int]:
+    """Return all tokens that end an output: the tokenizer's and the generation config's."""
+    named = loaded.model.generation_config.eos_token_id
+    named = named if isinstance(named, list) else [named]
+    found = {loaded.tokenizer.eos_token_id, *named} - {None}
+    return sorted(found)
+
+
+def _until_end(tokens: list[int], ends: set[int]) -> list[int]:
+    return tokens[: next((i for i, token in enumerate(tokens) if token in ends), len(tokens))]

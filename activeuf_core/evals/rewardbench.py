@@ -1,0 +1,193 @@
+"""Scores a reward model on RewardBench 2, or on rows in its format.
+
+In: `reward_model` (a sequence-classification folder); rows {id, prompt, chosen, rejected, subset}.
+Out: score.json, predictions.jsonl with every reward. Every completion is read once, beside others
+of its length.
+Source: RewardBench 2 (Malik et al. 2025). Cost: 1,865 prompts, about 9,000 completions.
+Heavy: imports torch and transformers, once the rows are known to be right.
+Command: `python -m activeuf_core.evals --config … --run-dir …`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from activeuf_core.errors import DataError
+from activeuf_core.evals.benchmarks import Benchmark, benchmark
+from activeuf_core.evals.config import ScoreConfig
+from activeuf_core.evals.outcome import (
+    Outcome,
+    Part,
+    Prediction,
+    digest,
+    mean_of_parts,
+    mean_part,
+    publish,
+)
+from activeuf_core.evals.rewardbench_scores import (
+    Rewards,
+    best_of_n,
+    group_ties,
+    ties_row,
+    ties_score,
+    ties_stderr,
+)
+from activeuf_core.evals.rows import DOMAINS, Row, load_rows
+from activeuf_core.schemas import assistant_message, user_message
+from activeuf_core.stage import StageContext
+
+if TYPE_CHECKING:
+    from activeuf_core.evals.models import LoadedModel
+
+log = logging.getLogger(__name__)
+
+TIES = "Ties"
+TASK_VERSION = "1.0"
+
+
+def run(context: StageContext) -> None:
+    """Score the reward model. Raises: DataError for wrong rows or a broken model."""
+    config = context.config(ScoreConfig)
+    row = benchmark(config.benchmark)
+    rows = load_rows(row.name, context.locate(config.data), config.limit)
+    context.progress(0, len(rows), "prompts")
+    from activeuf_core.evals.models import load_reward_model
+
+    loaded = load_reward_model(context.input(row.model), config.dtype)
+    texts = [_texts(loaded, question) for question in rows]
+    flat = [text for of_row in texts for text in of_row]
+    rewards, num_tokens = rate(context, loaded, flat, config)
+    outcome = summarise(rows, _unflatten(rewards, texts), _unflatten(num_tokens, texts), config)
+    publish(context, row, config, len(rows), _with_settings(outcome, row, config, loaded))
+
+
+def rate(
+    context: StageContext, loaded: LoadedModel, texts: Sequence[str], config: ScoreConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reward and the number of tokens of each text, in the order given.
+
+    A text of more than `max_tokens` keeps its end, because the reward is read at the last token.
+    Raises: DataError when a reward is not finite.
+    """
+    import torch
+
+    encoded = [loaded.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    num_tokens = np.array([len(tokens) for tokens in encoded])
+    order = np.argsort(-num_tokens, kind="stable")
+    rewards = np.empty(len(texts), dtype=np.float64)
+    for start in range(0, len(order), config.batch_size):
+        batch = order[start : start + config.batch_size]
+        rows = [{"input_ids": encoded[i][-config.max_tokens :]} for i in batch]
+        inputs = loaded.tokenizer.pad(rows, padding_side="right", return_tensors="pt")
+        with torch.inference_mode():
+            logits = loaded.model(**inputs.to(loaded.model.device)).logits
+        rewards[batch] = logits.squeeze(-1).float().cpu().numpy()
+        context.progress(start + len(batch), len(order), "completions")
+    if not np.isfinite(rewards).all():
+        raise DataError(
+            f"{loaded.folder}: {int((~np.isfinite(rewards)).sum())} of {len(rewards)} rewards are "
+            f"not finite in {config.dtype}. Score in bfloat16 or float32."
+        )
+    return rewards, num_tokens
+
+
+def summarise(
+    rows: Sequence[Row],
+    rewards: Sequence[np.ndarray],
+    num_tokens: Sequence[np.ndarray],
+    config: ScoreConfig,
+) -> Outcome:
+    """Turn rewards into domain scores and their plain mean; settings are left empty.
+
+    Args: rewards, num_tokens: per row, for the chosen completions and then the rejected ones.
+    """
+    split = [_split(row, values) for row, values in zip(rows, rewards, strict=True)]
+    parts = {domain: _domain(domain, rows, split) for domain in DOMAINS}
+    total = mean_of_parts(parts.values())
+    if total.score is None:
+        raise DataError(
+            "rewardbench2: no domain has a score; a Ties score needs a question's ref and tied row."
+        )
+    missing = [domain for domain, part in parts.items() if part.score is None]
+    if missing:
+        log.warning("no score for %s: the mean is over the other domains", ", ".join(missing))
+    predictions = [
+        _prediction(row, values, lengths, config.max_tokens)
+        for row, values, lengths in zip(rows, split, num_tokens, strict=True)
+    ]
+    details = {"missing_parts": missing, "completions": int(sum(map(len, rewards)))}
+    return Outcome(total.score, total.stderr, parts, predictions, details, {}, {}, "")
+
+
+def _domain(domain: str, rows: Sequence[Row], rewards: Sequence[Rewards]) -> Part:
+    """Return the score of one domain; no score when the file has no rows of it."""
+    members = [
+        (row, value) for row, value in zip(rows, rewards, strict=True) if row["subset"] == domain
+    ]
+    if domain != TIES:
+        return mean_part([best_of_n(value) for _, value in members])
+    reference, tied = group_ties(
+        [row["id"] for row, _ in members], [ties_row(value) for _, value in members]
+    )
+    return Part(ties_score(reference, tied), ties_stderr(reference, tied), len(members))
+
+
+def _prediction(row: Row, rewards: Rewards, lengths: np.ndarray, max_tokens: int) -> Prediction:
+    both = [*row["chosen"], *row["rejected"]]
+    values = np.concatenate([rewards.chosen, rewards.rejected])
+    is_tied = row["subset"] == TIES
+    return Prediction(
+        id=row["id"],
+        prompt_sha256=digest(row["prompt"]),
+        output=both[int(values.argmax())],
+        correct=float(ties_row(rewards).is_accurate) if is_tied else best_of_n(rewards),
+        expected=row["chosen"][0],
+        group=row["subset"],
+        num_tokens=int(lengths.sum()),
+        is_empty=bool((values == values[0]).all()),  # the model made no difference at all
+        is_truncated=bool((lengths > max_tokens).any()),
+        extra={
+            "chosen_rewards": rewards.chosen.tolist(),
+            "rejected_rewards": rewards.rejected.tolist(),
+        },
+    )
+
+
+def _texts(loaded: LoadedModel, row: Row) -> list[str]:
+    """Return the row's conversations as the reward model saw them in training."""
+    return [
+        loaded.tokenizer.apply_chat_template(
+            user_message(row["prompt"]) + assistant_message(completion), tokenize=False
+        )
+        for completion in [*row["chosen"], *row["rejected"]]
+    ]
+
+
+def _split(row: Row, values: np.ndarray) -> Rewards:
+    return Rewards(values[: len(row["chosen"])], values[len(row["chosen"]) :])
+
+
+def _unflatten(values: np.ndarray, like: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    return np.split(values, np.cumsum([len(part) for part in like])[:-1])
+
+
+def _with_settings(
+    outcome: Outcome, row: Benchmark, config: ScoreConfig, loaded: LoadedModel
+) -> Outcome:
+    settings = {
+        "batch_size": config.batch_size,
+        "max_tokens": config.max_tokens,
+        "dtype": config.dtype,
+        "limit": config.limit,
+        "chat_template_sha256": digest(str(loaded.tokenizer.chat_template)),
+    }
+    harness = {"name": "transformers", "version": importlib.metadata.version("transformers")}
+    return dataclasses.replace(
+        outcome, settings=settings, harness=harness, task_version=TASK_VERSION
+    )

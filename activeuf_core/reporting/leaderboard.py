@@ -1,0 +1,229 @@
+"""The leaderboard: all experiments side by side, seeds put together, deltas to a named baseline.
+
+In: `scores` of the experiments (some may be missing); what each experiment is. Out:
+leaderboard.json, leaderboard.md, leaderboard.html (one file, sortable), a heat map. Experiments
+with equal dataset, acquisition and settings and different seeds become one row: mean ± 95 %
+t-interval.
+Cost: none. Command: `python -m activeuf_core.reporting --config … --run-dir …`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from activeuf_core.artifacts import read_json, write_json
+from activeuf_core.errors import ConfigError, choose_from
+from activeuf_core.evals.benchmarks import BENCHMARKS
+from activeuf_core.paths import (
+    LEADERBOARD_HTML,
+    LEADERBOARD_JSON,
+    LEADERBOARD_MARKDOWN,
+    LEADERBOARD_PLOT,
+    SCORES,
+)
+from activeuf_core.reporting.config import LeaderboardConfig, LeaderboardRow
+from activeuf_core.reporting.heatmap import plot_heatmap
+from activeuf_core.reporting.page import render_html
+from activeuf_core.reporting.scores import FINAL_MEAN, MEAN_NAMES
+from activeuf_core.reporting.tables import render_markdown, render_text
+from activeuf_core.stage import StageContext
+
+__all__ = ["build", "render_text", "run"]
+
+T_975 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+"""97.5 % quantiles of Student's t for 1 to 30 degrees of freedom."""
+
+Scores = Mapping[str, Any]
+Cell = dict[str, Any]
+
+
+def run(context: StageContext) -> None:
+    """Write the leaderboard. Raises: ConfigError when the baseline is none of its experiments."""
+    config = context.config(LeaderboardConfig)
+    _require_baseline(config)
+    scores = {
+        experiment: read_json(folder / SCORES)
+        for experiment, folder in context.inputs("scores").items()
+    }
+    board = build(config, scores)
+    write_json(context.output / LEADERBOARD_JSON, board)
+    (context.output / LEADERBOARD_MARKDOWN).write_text(render_markdown(board), encoding="utf-8")
+    (context.output / LEADERBOARD_HTML).write_text(render_html(board), encoding="utf-8")
+    plot_heatmap(context.output / LEADERBOARD_PLOT, board)
+    context.add_markdown("leaderboard", render_markdown(board))
+    context.add_plot("plot", context.output / LEADERBOARD_PLOT)
+    context.add_metadata(
+        experiments=len(config.rows), with_scores=len(scores), rows=len(board["rows"])
+    )
+
+
+def build(config: LeaderboardConfig, scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """Return the leaderboard: `columns`, `rows` (the best final score first), `baseline`, `notes`.
+
+    Args: scores: the content of scores.json by experiment; experiments without one get empty cells.
+    """
+    columns = _columns(scores)
+    rows = [_row(members, columns, scores) for members in seeds_of(config.rows)]
+    baseline = next((row for row in rows if config.baseline in row["experiments"]), None)
+    for row in rows:
+        row["is_baseline"] = row is baseline
+        for name, cell in row["cells"].items():
+            cell["delta"] = _delta(
+                cell, baseline["cells"][name] if baseline and row is not baseline else None
+            )
+    rows.sort(key=_rank)
+    return {
+        "baseline": config.baseline,
+        "columns": columns,
+        "rows": rows,
+        "notes": _notes(rows, scores),
+    }
+
+
+def seeds_of(rows: Sequence[LeaderboardRow]) -> list[list[LeaderboardRow]]:
+    """Group experiments that differ only in their seed; experiments that share a seed too stay
+    apart.
+    """
+    groups: dict[tuple[str, str, str], list[LeaderboardRow]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.acquisition, row.settings), []).append(row)
+    grouped = []
+    for members in groups.values():
+        are_seeds = len({member.seed for member in members}) == len(members)
+        grouped += [members] if are_seeds else [[member] for member in members]
+    return grouped
+
+
+def interval(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % t-interval of the mean of two or more values."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    quantile = T_975[n - 2] if n - 2 < len(T_975) else 1.96
+    return quantile * deviation / math.sqrt(n)
+
+
+def _require_baseline(config: LeaderboardConfig) -> None:
+    experiments = [row.experiment for row in config.rows]
+    if config.baseline is not None and config.baseline not in experiments:
+        raise ConfigError(
+            f"leaderboard: the baseline {config.baseline!r} is none of its experiments; "
+            f"{choose_from(config.baseline, experiments)}."
+        )
+
+
+def _columns(scores: Mapping[str, Scores]) -> list[dict[str, str]]:
+    """Return the benchmarks that any experiment has, in the table's order, and the means."""
+    columns = []
+    for row in BENCHMARKS:
+        titles = {
+            s["benchmarks"][row.name]["title"]
+            for s in scores.values()
+            if row.name in s["benchmarks"]
+        }
+        if titles:
+            columns.append(
+                {"name": row.name, "title": " / ".join(sorted(titles)), "kind": "benchmark"}
+            )
+    means = (*MEAN_NAMES.values(), FINAL_MEAN)
+    return columns + [{"name": name, "title": name, "kind": "mean"} for name in means]
+
+
+def _row(
+    members: Sequence[LeaderboardRow],
+    columns: Iterable[Mapping[str, str]],
+    scores: Mapping[str, Scores],
+) -> dict[str, Any]:
+    first = members[0]
+    found = [scores[member.experiment] for member in members if member.experiment in scores]
+    return {
+        "name": first.experiment
+        if len(members) == 1
+        else f"{first.acquisition} ({len(members)} seeds)",
+        "experiments": [member.experiment for member in members],
+        "dataset": first.dataset,
+        "acquisition": first.acquisition,
+        "seeds": [member.seed for member in members],
+        "cells": {column["name"]: _cell(column, found, len(members)) for column in columns},
+    }
+
+
+def _cell(column: Mapping[str, str], found: Sequence[Scores], num_seeds: int) -> Cell:
+    """Return one cell: value, spread (`t95` over seeds, or `stderr` of one benchmark), number of
+    seeds behind it.
+    """
+    pairs = [_value(column, scores) for scores in found]
+    values = [value for value, _ in pairs if value is not None]
+    cell: Cell = {
+        "title": column["title"],
+        "value": None,
+        "spread": None,
+        "spread_kind": None,
+        "num_seeds": 0,
+    }
+    if not values:
+        return cell
+    cell |= {"value": math.fsum(values) / len(values), "num_seeds": len(values)}
+    if len(values) > 1:
+        return {**cell, "spread": interval(values), "spread_kind": "t95"}
+    stderr = next(error for value, error in pairs if value is not None)
+    return {
+        **cell,
+        "spread": stderr,
+        "spread_kind": "stderr" if stderr is not None and num_seeds == 1 else None,
+    }
+
+
+def _value(column: Mapping[str, str], scores: Scores) -> tuple[float | None, float | None]:
+    if column["kind"] == "mean":
+        return scores["means"][column["name"]]["value"], None
+    entry = scores["benchmarks"].get(column["name"])
+    return (entry["score"], entry["stderr"]) if entry else (None, None)
+
+
+def _delta(cell: Cell, base: Cell | None) -> float | None:
+    if base is None or cell["value"] is None or base["value"] is None:
+        return None
+    return cell["value"] - base["value"]
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """Order rows by the final mean, then by the other means; what has none comes last."""
+    means = (FINAL_MEAN, *MEAN_NAMES.values())
+    values = [row["cells"][name]["value"] for name in means]
+    return tuple(math.inf if value is None else -value for value in values)
+
+
+def _notes(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> list[str]:
+    """Return what a reader must know before comparing numbers."""
+    notes = []
+    for row in BENCHMARKS:
+        entries = [
+            s["benchmarks"][row.name] for s in scores.values() if row.name in s["benchmarks"]
+        ]
+        data = {entry["data"]["identity"] for entry in entries if entry["data"]}
+        partial = sorted({part for entry in entries for part in entry["missing_parts"]})
+        if len(data) > 1:
+            notes.append(
+                f"{row.title}: the experiments were scored on {len(data)} different sets of rows."
+            )
+        if partial:
+            notes.append(f"{row.title}: some scores are means without {', '.join(partial)}.")
+    kinds = {cell["spread_kind"] for row in rows for cell in row["cells"].values()}
+    if "stderr" in kinds:
+        notes.append("± of one seed is the standard error over the benchmark's rows.")
+    if "t95" in kinds:
+        notes.append("± of several seeds is the 95 % t-interval over the seeds.")
+    return notes
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Return the content of a leaderboard artifact."""
+    return read_json(folder / LEADERBOARD_JSON)
