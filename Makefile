@@ -36,7 +36,7 @@ test: model browser ## run all tests; ARGS='-k loop' for some
 check: setup ## lint, format, types, style budget, code identity
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo 'Some files are not formatted: make format'; exit 1; }
-	@$(BIN)/pyright --warnings $(PYTHON_FILES)
+	@$(BIN)/pyright --warnings
 	@$(BIN)/python scripts/style_metrics.py $(PYTHON_FILES)
 	@$(BIN)/python -m activeuf_core.code_identity check
 

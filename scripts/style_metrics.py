@@ -137,8 +137,10 @@ def _public(node: Documented) -> Iterator[Documented]:
     """Yield a module or class and what is public in it; functions inside functions are not."""
     yield node
     for child in node.body:
-        if isinstance(child, (ast.ClassDef, Function)) and not child.name.startswith("_"):
-            yield from _public(child) if isinstance(child, ast.ClassDef) else [child]
+        if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+            yield from _public(child)
+        elif isinstance(child, Function) and not child.name.startswith("_"):
+            yield child
 
 
 def _annotation_breaches(tree: ast.Module) -> Iterator[tuple[int, str]]:
