@@ -3,7 +3,7 @@ generating now.
 
 In: `prompts.parquet`; a pool file or a model. Out: `completions.parquet` (COMPLETION), in the order
 of the prompts; a histogram of lengths. A prompt without an answer has no row, and is counted.
-Cost: recorded, 200 prompts from a file of 10 MB: 1 s. Generated: see `generate.py`.
+Cost: recorded, 200 prompts from a pool file of 7 MB: 1 s. Generated: see `generate.py`.
 Command: `python -m activeuf_core.completions --config … --run-dir …`.
 """
 

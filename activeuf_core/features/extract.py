@@ -9,7 +9,7 @@ Source: ActiveUltraFeedback, arXiv 2603.09692: frozen features under an ensemble
 Candidates are read in chunks, sorted by length within a chunk, and padded on the right, which a
 causal model does not see. What is finished is on disk every 20 s, and an interrupted run goes on
 there.
-Cost: one forward pass per candidate. SmolLM2-135M in float32 on one core: about 1,000 tokens per
+Cost: one forward pass per candidate. SmolLM2-135M in float32 on one core: 500 to 600 tokens per
 second; memory is flat but for the model (30 completions of 60,000 prompts at D = 2560 in float16
 are 9.2 GB on disk).
 Command: `python -m activeuf_core.features --config … --run-dir …`. Heavy: imports torch.
