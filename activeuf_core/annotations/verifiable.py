@@ -15,9 +15,10 @@ alone:
 A rating is 1 + 4 × degree. An aspect without a constraint is left out, never filled in; an empty
 completion gets 1 everywhere. The overall score is the mean of the ratings, so correctness weighs up
 to 1.33 points, and length in `clarity` at most 0.4: when both keep the form, a short wrong answer
-never beats a right one by being short. Degrees below 1 and the length term keep exact ties to
-completions with (nearly) the same text. What code cannot see (facts beyond the listed phrases,
-tone, truth of a denial) is not rated: this is a judge for data written for it.
+never beats a right one by being short. Degrees below 1 and the length term make exact ties the
+exception: 17 % of the demo's pairs, a quarter of them equal texts, the rest mostly short answers
+that are wrong in the same form. What code cannot see (facts beyond the listed phrases, tone, truth
+of a denial) is not rated: this is a judge for data written for it.
 Cost: about 70 µs per completion.
 """
 
