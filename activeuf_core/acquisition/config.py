@@ -200,9 +200,6 @@ class MaxMinLCBConfig(MethodConfig):
     """Width of the pessimistic estimate, in half-widths of the bounds."""
     argmax_tol: Width = 1e-4
     """Values this close, in logits, are ties and decided at random."""
-    candidate_buffer: Width | None = None
-    """When given, only completions that could beat every other one by more than minus this many
-    logits are considered; all of them when None (the published experiments)."""
 
 
 class DeltaUCBConfig(MethodConfig):

@@ -148,21 +148,16 @@ def maxminlcb(bounds: Bounds, stream: RandomStream, config: MaxMinLCBConfig) -> 
 
     LCB_ij = (m_i - m_j) - beta (s_i + s_j) = low_i - high_j;  i = argmax_i min_{j != i} LCB_ij;
     j = argmin_{j != i} LCB_ij. It separates: i has the best low_i minus highest other high, j is
-    that other. Pasztor, Kassraie and Krause 2024, arXiv 2406.16745. With `candidate_buffer`, both
-    are from {i: high_i + buffer > low_k for all k != i}; a lone candidate meets the highest other.
+    that other. Pasztor, Kassraie and Krause 2024, arXiv 2406.16745. Their candidate set, {i: high_i
+    > low_k for all k != i}, is left out because it changes nothing: the two highest highs are in it
+    when it has two members, and whoever is not in it has a lower low than someone who is.
     """
     width_PC = config.ucb_beta * bounds.half_width_PC
     low_PC = bounds.fill(bounds.mean_PC - width_PC, -np.inf)
     high_PC = bounds.fill(bounds.mean_PC + width_PC, -np.inf)
-    rival_PC = high_PC
-    if config.candidate_buffer is not None:
-        out_PC = high_PC + config.candidate_buffer <= row_choice.best_of_others(low_PC)
-        lone_P = np.count_nonzero(~out_PC & bounds.mask_PC, axis=1) < 2
-        low_PC = np.where(out_PC, -np.inf, low_PC)
-        rival_PC = np.where(out_PC & ~lone_P[:, None], -np.inf, high_PC)
-    worst_PC = low_PC - row_choice.best_of_others(rival_PC)
+    worst_PC = low_PC - row_choice.best_of_others(high_PC)
     first_P = row_choice.best_within(worst_PC, config.argmax_tol, stream, FIRST_DRAW)
-    rival_PC = rival_PC.copy()
+    rival_PC = high_PC.copy()
     rival_PC[np.arange(len(first_P)), first_P] = -np.inf
     second_P = row_choice.best_within(rival_PC, config.argmax_tol, stream, SECOND_DRAW)
     return row_choice.pairs(first_P, second_P)

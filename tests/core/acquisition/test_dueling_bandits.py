@@ -185,22 +185,17 @@ def test_maxminlcb_follows_its_formula(
     assert select(MaxMinLCBConfig(ucb_beta=beta), bounds, stream_of) == expected
 
 
-def test_maxminlcb_candidates_follow_their_formula(
+def test_a_candidate_set_would_not_change_maxminlcb(
     bounds_of: Callable[..., Bounds], stream_of: Callable
 ) -> None:
-    bounds = bounds_of(200)
-    config = MaxMinLCBConfig(ucb_beta=0.5, candidate_buffer=0.0)
-    selected, checked = select(config, bounds, stream_of), 0
+    bounds = bounds_of(300)
+    selected = select(MaxMinLCBConfig(ucb_beta=0.5), bounds, stream_of)
+    checked = 0
     for pair, (mean, half) in zip(selected, rows(bounds), strict=True):
         if len(reference.rucb_candidates(mean, half, 0.5)) > 1:
             assert pair == list(reference.maxminlcb(mean, half, 0.5, buffer=0.0))
             checked += 1
-    assert checked > 50
-
-
-def test_maxminlcb_lone_candidate_meets_the_strongest_other(stream_of: Callable) -> None:
-    bounds = bounds_by_hand([9.0, 1.0, 3.0], [0.1, 0.1, 0.1])
-    assert select(MaxMinLCBConfig(candidate_buffer=0.0), bounds, stream_of) == [[0, 2]]
+    assert checked > 100
 
 
 def test_maxminlcb_breaks_ties_at_random(

@@ -71,6 +71,11 @@ def test_seed_batch_and_draw_each_change_the_numbers(other: tuple[int, int, int]
     assert not np.isin(RandomStream.for_batch(seed, IDS, batch_index).uniform(draw, 8), base).any()
 
 
+def test_every_bit_of_a_prompts_hash_counts() -> None:
+    prompt_P = np.array([5, 5 + (1 << 32), 5 + (1 << 63), 4], dtype=np.uint64)
+    assert len(np.unique(RandomStream(1, prompt_P).uniform(0, 4))) == 16
+
+
 def test_numbers_are_uniform_and_uncorrelated() -> None:
     u = RandomStream(9, np.arange(20000, dtype=np.uint64)).uniform(0, 10)
     assert 0.0 < u.min() < u.max() < 1.0

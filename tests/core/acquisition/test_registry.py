@@ -22,7 +22,6 @@ VARIANTS: list[settings.MethodConfig] = [
     settings.IDSConfig(compat="upstream"),
     settings.RUCBConfig(compat="upstream"),
     settings.UltraFeedbackConfig(compat="upstream"),
-    settings.MaxMinLCBConfig(candidate_buffer=0.0),
     settings.DeltaQuantileConfig(quantile=0.3, epsilon=0.1),
 ]
 DETERMINISTIC = [

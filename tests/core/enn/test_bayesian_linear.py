@@ -122,6 +122,17 @@ def test_separable_pairs_have_a_finite_mode() -> None:
     assert state["mode"][0] > 3
 
 
+def test_an_update_finds_its_way_from_a_mode_far_off(comparisons: Comparisons) -> None:
+    model = BayesianLinear(CONFIG, 6, seed=4)
+    far = model.state_dict()["mode"] + 200.0
+    model.load_state_dict(model.state_dict() | {"mode": far})
+    arguments = (comparisons.chosen_ND, comparisons.rejected_ND)
+    metrics = model.update(*arguments, pair_ids_N=comparisons.pair_ids_N, progress=0.0)
+    assert metrics["newton_decrement"] < CONFIG.tolerance
+    mode, _ = brute_force(comparisons, 0.5)
+    np.testing.assert_allclose(model.state_dict()["mode"], mode, atol=1e-3)
+
+
 def test_a_restored_model_goes_on_to_the_byte(comparisons: Comparisons) -> None:
     model, copy = fitted(comparisons), BayesianLinear(CONFIG, 6, seed=4)
     copy.load_state_dict(model.state_dict())
