@@ -33,6 +33,7 @@ NUM_COMPLETIONS, NUM_HEADS = 30, 20
 SIZES = (256, 60_000)
 SAMPLE = 12
 """Prompts on which a reference is timed."""
+MODELS = np.array([f"model {index}" for index in range(NUM_COMPLETIONS)])
 RNG = np.random.default_rng(0)
 
 Rows = dict[str, Any]
@@ -60,6 +61,11 @@ CASES: list[Case] = [
         lambda r: reference.ultrafeedback(r["score"], RNG),
     ),
     ("maxmin", settings.MaxMinConfig(), lambda r: reference.maxmin(r["score"])),
+    (
+        "deltaqwen",
+        settings.DeltaQwenConfig(chosen_model="model 3", rejected_model="model 7"),
+        lambda r: reference.deltaqwen(r["models"], "model 3", "model 7"),
+    ),
     ("dts, heads", settings.DTSConfig(), lambda r: reference.double_thompson(heads(r))),
     (
         "dts, uniform",
@@ -121,6 +127,7 @@ def make_bounds(num_prompts: int) -> Bounds:
         [f"prompt-{row}" for row in range(num_prompts)],
         overall_score_PC=rng.uniform(1, 5, size=shape),
         heads_EPC=heads_EPC,
+        completion_models_PC=np.broadcast_to(MODELS, shape),
     )
 
 
@@ -136,7 +143,7 @@ def rows_of(bounds: Bounds, row: int, convert: Callable[[Any], Any]) -> Rows:
         "score": bounds.overall_score_PC[row],
         "heads": np.ascontiguousarray(bounds.heads_EPC[:, row]),
     }
-    return {name: convert(array) for name, array in arrays.items()}
+    return {name: convert(array) for name, array in arrays.items()} | {"models": MODELS.tolist()}
 
 
 def microseconds(run: Callable[[], object], num_prompts: int, repeats: int) -> float:
@@ -166,7 +173,7 @@ def main() -> None:
         for kind, convert in (("numpy", np.asarray), ("torch", torch.from_numpy))
     }
     head = f"{'CPU us per prompt, C = 30':26}{'P=256':>8}{'P=60000':>9}"
-    sys.stdout.write(f"{head}{'ref numpy':>11}{'ratio':>15}{'ref torch':>11}{'ratio':>15}\n")
+    sys.stdout.write(f"{head}{'ref numpy':>11}{'ratio':>18}{'ref torch':>11}{'ratio':>18}\n")
     for name, config, rule in CASES:
         select = build(config).select
         ours = [
@@ -177,7 +184,7 @@ def main() -> None:
         for kind in rows:
             slow = microseconds(partial(apply, rule, rows[kind]), SAMPLE, 2)
             ratios = " / ".join(f"{slow / time:.0f}x" for time in ours)
-            line += f"{slow:11.0f}{ratios:>15}"
+            line += f"{slow:11.0f}{ratios:>18}"
         sys.stdout.write(f"{line}\n")
 
 

@@ -169,6 +169,15 @@ def maxmin(score: Row) -> Pair:
     return first, largest([k for k in range(len(score)) if k != first], lambda k: -score[k])
 
 
+def deltaqwen(names: Sequence[str], chosen_model: str, rejected_model: str) -> Pair:
+    """The completions of two models."""
+    first, second = (
+        largest(range(len(names)), lambda k, model=model: float(names[k] == model))
+        for model in (chosen_model, rejected_model)
+    )
+    return first, second
+
+
 def largest(items: Sequence[Any] | range, worth: Callable[[Any], Any]) -> Any:
     """The first of the items with the largest worth."""
     best_item, best_worth = None, -math.inf

@@ -8,6 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from activeuf_core.acquisition import reference
 from activeuf_core.acquisition.base import Bounds
 from activeuf_core.acquisition.config import (
     DeltaQwenConfig,
@@ -80,6 +81,8 @@ def test_deltaqwen_finds_its_models(bounds_of: Callable[..., Bounds], stream_of:
     assert build(DeltaQwenConfig()).select(bounds, stream_of(bounds)).tolist() == [[0, 1]] * 3
     other = DeltaQwenConfig(chosen_model="h", rejected_model="d")
     assert build(other).select(bounds, stream_of(bounds)).tolist() == [[7, 3]] * 3
+    assert bounds.completion_models_PC is not None
+    assert reference.deltaqwen(bounds.completion_models_PC[0].tolist(), "h", "d") == (7, 3)
 
 
 def test_deltaqwen_names_the_prompt_without_the_model(
