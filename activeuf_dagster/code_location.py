@@ -16,7 +16,7 @@ def build(project: Project) -> dg.Definitions:
     """Return the definitions of a project: assets in flow order, config nodes, jobs, the sensor."""
     warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill policies, observable multi-assets
     return dg.Definitions(
-        assets=[build_assets(project), build_config_nodes(project)],
+        assets=[*build_assets(project), *build_config_nodes(project)],
         jobs=JOBS,
         sensors=[observe_configs],
         executor=dg.in_process_executor,

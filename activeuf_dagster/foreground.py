@@ -14,6 +14,7 @@ from dagster._core.events import RunFailureReason
 
 from activeuf_core.recipes import Node
 from activeuf_core.stages import stage_of
+from activeuf_dagster.materialization import operation_of
 from activeuf_dagster.project import Project
 
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -67,7 +68,8 @@ def run_wave(
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     tags = dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True)) if wave.first else {}
-    config = {**QUIET, "ops": {"activeuf": {"config": {"force": force}}}}
+    operations = {operation_of(asset) for asset in wave.assets}
+    config = {**QUIET, "ops": {name: {"config": {"force": force}} for name in operations}}
     result = job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(asset) for asset in wave.assets],

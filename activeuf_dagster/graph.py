@@ -7,7 +7,7 @@ and Dagster shows why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
@@ -28,7 +28,7 @@ def partitions_defs(catalog: Catalog) -> dict[str, dg.StaticPartitionsDefinition
     }
 
 
-def asset_specs(catalog: Catalog) -> list[dg.AssetSpec]:
+def asset_specs(catalog: Catalog, stages: Iterable[Stage] = STAGES) -> list[dg.AssetSpec]:
     """Return one spec per stage, in flow order."""
     partitions = partitions_defs(catalog)
     return [
@@ -44,11 +44,11 @@ def asset_specs(catalog: Catalog) -> list[dg.AssetSpec]:
             metadata={"command": dg.MetadataValue.text(f"python -m {stage.module} --config … --run-dir …")},
             skippable=True,
         )
-        for stage in STAGES
+        for stage in stages
     ]
 
 
-def config_specs(catalog: Catalog) -> list[dg.AssetSpec]:
+def config_specs(catalog: Catalog, stages: Iterable[Stage] = STAGES) -> list[dg.AssetSpec]:
     """Return the config node of every stage: observed, never materialized."""
     partitions = partitions_defs(catalog)
     return [
@@ -60,17 +60,17 @@ def config_specs(catalog: Catalog) -> list[dg.AssetSpec]:
             kinds={"yaml"},
             owners=[OWNER],
         )
-        for stage in STAGES
+        for stage in stages
     ]
 
 
-def check_specs() -> list[dg.AssetCheckSpec]:
+def check_specs(stages: Iterable[Stage] = STAGES) -> list[dg.AssetCheckSpec]:
     """Return the checks that the stages declare."""
     return [
         dg.AssetCheckSpec(
             check.name, asset=stage.asset, description=check.description, blocking=check.blocking
         )
-        for stage in STAGES
+        for stage in stages
         for check in stage.checks
     ]
 

@@ -1,7 +1,8 @@
-"""The one operation of the graph: bring the selected (asset, partition) pairs up to date.
+"""The operations of the graph: bring the selected (asset, partition) pairs up to date.
 
-All assets belong to one subsettable multi-asset whose body is the engine. So one Dagster run covers a whole wave of
-partitions through all stages, each recorded the moment it is complete, and a failed one costs exactly what reads it.
+Assets with one kind of partition belong to one subsettable multi-asset whose body is the engine. So one Dagster run
+covers a whole wave of partitions through all their stages, each recorded the moment it is complete, and a failed one
+costs exactly what reads it.
 
 No `from __future__ import annotations` here: Dagster reads the types of the operation's arguments at run time.
 """
@@ -24,6 +25,15 @@ log = logging.getLogger("activeuf.engine")
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 
 
+OPERATIONS = {
+    "datasets": ("dataset",),
+    "pool_members": ("member",),
+    "experiments": ("experiment", "none"),
+}
+"""Operation → the kinds of partitions that its assets have. Dagster allows several in one multi-asset, but parts of it
+(telemetry among them, dagster 1.13.27) ask a multi-asset for *the* partitions definition and fail on more than one."""
+
+
 class MaterializationConfig(dg.Config):
     """Settings of one run."""
 
@@ -31,20 +41,31 @@ class MaterializationConfig(dg.Config):
     """Make the selected partitions again even if they are complete, as a new generation: all downstream turns stale."""
 
 
-def build_assets(project: Project) -> dg.AssetsDefinition:
-    """Return the multi-asset over all stages."""
+def build_assets(project: Project) -> list[dg.AssetsDefinition]:
+    """Return one multi-asset per kind of partition; the leaderboard, which has none, belongs to the experiments."""
+    return [_multi_asset(project, name) for name in OPERATIONS]
+
+
+def operation_of(asset: str) -> str:
+    """Return the name of the operation that makes an asset."""
+    dimension = stage_of(asset).dimension
+    return next(name for name, dimensions in OPERATIONS.items() if dimension in dimensions)
+
+
+def _multi_asset(project: Project, name: str) -> dg.AssetsDefinition:
+    stages = [stage for stage in STAGES if operation_of(stage.asset) == name]
 
     @dg.multi_asset(
-        name="activeuf",
-        specs=asset_specs(project.catalog),
-        check_specs=check_specs(),
+        name=name,
+        specs=asset_specs(project.catalog, stages),
+        check_specs=check_specs(stages),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def activeuf(context: dg.AssetExecutionContext, config: MaterializationConfig) -> Iterator[Recorded]:
+    def operation(context: dg.AssetExecutionContext, config: MaterializationConfig) -> Iterator[Recorded]:
         yield from materialize(context, project, force=config.force)
 
-    return activeuf
+    return operation
 
 
 def materialize(context: dg.AssetExecutionContext, project: Project, *, force: bool) -> Iterator[Recorded]:

@@ -15,6 +15,7 @@ from activeuf_core.errors import ConfigError
 from activeuf_core.fingerprint import digest_of
 from activeuf_core.stages import STAGES
 from activeuf_dagster.graph import config_specs, dagster_partition
+from activeuf_dagster.materialization import OPERATIONS, operation_of
 from activeuf_dagster.project import Project
 from activeuf_dagster.recording import observation
 
@@ -40,13 +41,20 @@ def changed_observations(
     return events, now
 
 
-def build_config_nodes(project: Project) -> dg.AssetsDefinition:
+def build_config_nodes(project: Project) -> list[dg.AssetsDefinition]:
     """Return the config nodes as observable assets: observing one notes the current digest of its configs."""
+    return [_config_nodes(project, name) for name in OPERATIONS]
 
-    @dg.multi_observable_source_asset(name="configs", specs=config_specs(project.catalog), can_subset=True)
+
+def _config_nodes(project: Project, name: str) -> dg.AssetsDefinition:
+    stages = [stage for stage in STAGES if operation_of(stage.asset) == name]
+
+    @dg.multi_observable_source_asset(
+        name=f"configs_of_{name}", specs=config_specs(project.catalog, stages), can_subset=True
+    )
     def configs(context: dg.AssetExecutionContext) -> Iterator[dg.AssetObservation]:
         wanted = {key.path[-1] for key in context.selected_asset_keys}
-        for stage in STAGES:
+        for stage in stages:
             for partition in project.catalog.partitions(stage.asset) if stage.asset in wanted else ():
                 version = digest_of(project.catalog.config(stage.asset, partition))
                 yield observation((stage.asset, partition), version)
