@@ -12,6 +12,7 @@ Command: `python -m activeuf_dagster.tracking --config … --run-dir …`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from activeuf_core.artifacts import read_json, write_json
 from activeuf_core.errors import DataError
 from activeuf_core.paths import METRICS, SCORES
 from activeuf_core.reporting.config import WandbSummaryConfig
-from activeuf_core.reporting.wandb_names import summary_of
+from activeuf_core.reporting import wandb_names
 from activeuf_core.stage import StageContext, main
 
 RESULT = "wandb_run.json"
@@ -34,12 +35,13 @@ def run(context: StageContext) -> None:
     tracking = context.runtime.get("tracking", {})
     mode = tracking.get("mode", "none")
     scores = read_json(context.input("scores") / SCORES)
-    summary = {name: value for name, value in summary_of(scores).items() if value is not None}
+    summary = wandb_names.summary(scores)
     history = list(_history(context.input("preference_dataset") / METRICS))
     record: dict[str, Any] = {"mode": mode, "summary": summary, "history_rows": len(history)}
     if mode != "none":
         run_id = (context.unit.fingerprint or "by-hand")[:ID_LENGTH]
-        record |= _write(config.experiment, run_id, tracking, summary, history)
+        facts = {"experiment": config.experiment, **wandb_names.titles(scores)}
+        record |= _write(run_id, tracking, facts, summary, history)
     write_json(context.output / RESULT, record)
     context.add_metadata(mode=mode, keys_written=len(summary), history_rows=len(history))
     context.add_metadata(**{name: str(record[name]) for name in ("wandb_run_id", "url", "folder") if record.get(name)})
@@ -49,9 +51,9 @@ def run(context: StageContext) -> None:
 
 
 def _write(
-    experiment: str,
     run_id: str,
     tracking: dict[str, Any],
+    facts: dict[str, str],
     summary: dict[str, float],
     history: list[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -61,13 +63,13 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     with wandb.init(
         id=run_id,
-        name=experiment,
+        name=facts["experiment"],
         project=tracking.get("project") or "activeuf",
         entity=tracking.get("entity") or None,
         dir=str(folder),
         mode=tracking["mode"],
         resume="allow",
-        config={"experiment": experiment},
+        config=facts,
     ) as wandb_run:
         for row in history:
             wandb_run.log({key: value for key, value in row.items() if key != "step"}, step=int(row["step"]))
@@ -77,21 +79,21 @@ def _write(
 
 def _wandb(mode: str) -> Any:
     """Return wandb, logged in through dagster-wandb's resource where a key is needed."""
-    import os
+    if mode == "offline":
+        import wandb
 
+        return wandb
     import dagster as dg
     from dagster_wandb import wandb_resource
 
     key = os.environ.get("WANDB_API_KEY")
-    if mode == "online" and not key:
-        raise DataError("tracking is online, but WANDB_API_KEY is not set. Set it, or ACTIVEUF_TRACKING=offline.")
-    if mode == "online":
-        config = {"api_key": key}
-        with dg.build_resources({"wandb": wandb_resource}, resource_config={"wandb": {"config": config}}) as found:
-            return found.wandb["sdk"]
-    import wandb
-
-    return wandb
+    if not key:
+        raise DataError(
+            f"tracking is {mode}, but WANDB_API_KEY is not set. Set it, or ACTIVEUF_TRACKING=offline."
+        )
+    config = {"wandb": {"config": {"api_key": key}}}
+    with dg.build_resources({"wandb": wandb_resource}, resource_config=config) as found:
+        return found.wandb["sdk"]
 
 
 def _history(path: Path) -> Iterator[dict[str, Any]]:

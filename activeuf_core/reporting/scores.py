@@ -35,7 +35,7 @@ def run(context: StageContext) -> None:
     config = context.config(ScoresConfig)
     entries = {name: _entry(context, benchmark(name), config) for name in config.benchmarks}
     means = means_of(entries)
-    found = {"experiment": context.partition, "benchmarks": entries, "means": means}
+    found = {"benchmarks": entries, "means": means}
     write_json(context.output / SCORES, found)
     context.add_markdown("scores", render_markdown(found))
     context.add_metadata(
