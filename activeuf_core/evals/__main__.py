@@ -2,13 +2,17 @@
 
 import sys
 
-from activeuf_core.evals.benchmarks import BENCHMARKS
 from activeuf_core.stage import main
 
-RUNS = {
-    "dpo_model": "activeuf_core.evals.harness:run",
-    "reward_model": "activeuf_core.evals.rewardbench:run",
-}
-
 if __name__ == "__main__":
-    sys.exit(main({row.asset: RUNS[row.model] for row in BENCHMARKS}))
+    sys.exit(
+        main(
+            {
+                "gsm8k_score": "activeuf_core.evals.harness:run",
+                "minerva_math_score": "activeuf_core.evals.harness:run",
+                "ifeval_score": "activeuf_core.evals.harness:run",
+                "truthfulqa_score": "activeuf_core.evals.harness:run",
+                "rewardbench2_score": "activeuf_core.evals.rewardbench:run",
+            }
+        )
+    )

@@ -39,8 +39,6 @@ from activeuf_core.stage import StageContext
 if TYPE_CHECKING:
     from activeuf_core.evals.language_model import PolicyLM
 
-log = logging.getLogger(__name__)
-
 TASKS = Path(__file__).parent / "tasks"
 ROWS = "rows"
 FEWSHOT_SEED = 1234

@@ -26,6 +26,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 
 from activeuf_core.errors import ConfigError
 from activeuf_core.evals.models import LoadedModel
+from activeuf_core.pretrained import batches_by_length, context_length
 
 SHORTEST_PREFIX = 8
 """Common beginnings of fewer tokens are not worth a forward pass of their own."""
@@ -70,12 +71,11 @@ class PolicyLM(HFLM):
         self, loaded: LoadedModel, max_tokens: int, batch_size: int, progress: Progress
     ) -> None:
         """Wrap a loaded model. Args: max_tokens: of context and output together."""
-        positions = loaded.num_positions
         super().__init__(
             pretrained=loaded.model,
-            tokenizer=loaded.tokenizer,
+            tokenizer=loaded.chat.tokenizer,
             backend="causal",
-            max_length=min(max_tokens, positions) if positions else max_tokens,
+            max_length=min(max_tokens, context_length(loaded.model)),
             batch_size=batch_size,
             add_bos_token=False,  # the chat template brings it where the model wants one
         )
@@ -103,7 +103,7 @@ class PolicyLM(HFLM):
         contexts = [context[-room:] for context in whole]
         prefix = self._prefix(contexts)
         texts = [""] * len(requests)
-        for batch in self._batches(contexts):
+        for batch in batches_by_length([len(c) for c in contexts], self.batch_size):
             outputs = self._generate([contexts[i] for i in batch], prefix, stops, limit)
             for i, tokens in zip(batch, outputs, strict=True):
                 raw = self.tok_decode(tokens)
@@ -217,12 +217,6 @@ class PolicyLM(HFLM):
         )
         return Prefix([*prefix.tokens, *tokens], known.past_key_values)
 
-    def _batches(self, contexts: list[list[int]]) -> Iterator[list[int]]:
-        """Yield row numbers in batches of similar length; the longest first, to fail early."""
-        order = sorted(range(len(contexts)), key=lambda i: -len(contexts[i]))
-        for start in range(0, len(order), self.batch_size):
-            yield order[start : start + self.batch_size]
-
 
 class StopStrings(StoppingCriteria):
     """Ends each row by itself as soon as its new text holds a stop string."""
@@ -273,7 +267,7 @@ def _end_tokens(loaded: LoadedModel) -> list[int]:
     """Return all tokens that end an output: the tokenizer's and the generation config's."""
     named = loaded.model.generation_config.eos_token_id
     named = named if isinstance(named, list) else [named]
-    found = {loaded.tokenizer.eos_token_id, *named} - {None}
+    found = {loaded.chat.tokenizer.eos_token_id, *named} - {None}
     return sorted(found)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from activeuf_core.artifacts import write_json
 from activeuf_core.evals.benchmarks import Benchmark
 from activeuf_core.evals.config import ScoreConfig
+from activeuf_core.figures import BLUE, GREY, draw
 from activeuf_core.paths import PREDICTIONS, SCORE, SCORE_PLOT
 from activeuf_core.stage import StageContext
 
@@ -193,25 +194,22 @@ def _part_rows(parts: Mapping[str, Part]) -> list[dict[str, Any]]:
 
 def plot_parts(path: Path, title: str, parts: Mapping[str, Part]) -> None:
     """Draw one bar per part with its standard error; one without a score says so."""
-    import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        labels = [f"{label} (n={part.n})" for label, part in parts.items()]
+        scores = [part.score or 0.0 for part in parts.values()]
+        errors = [part.stderr or 0.0 for part in parts.values()]
+        axes.barh(labels, scores, xerr=errors, color=BLUE, ecolor=GREY, capsize=2, height=0.65)
+        for row, part in enumerate(parts.values()):
+            text = "no rows" if part.score is None else f"{part.score:.3f}"
+            axes.text(
+                1.02, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform()
+            )
+        axes.set_xlim(0, 1)
+        axes.invert_yaxis()
+        axes.tick_params(labelsize=8)
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
 
-    labels = [f"{label} (n={part.n})" for label, part in parts.items()]
-    scores = [part.score or 0.0 for part in parts.values()]
-    errors = [part.stderr or 0.0 for part in parts.values()]
-    figure = Figure(figsize=(5.6, 0.9 + 0.32 * len(parts)), dpi=80, layout="constrained")
-    axes = figure.subplots()
-    axes.barh(
-        labels, scores, xerr=errors, color="#4c78a8", ecolor="#333333", capsize=2, height=0.65
-    )
-    for row, part in enumerate(parts.values()):
-        text = "no rows" if part.score is None else f"{part.score:.3f}"
-        axes.text(1.02, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform())
-    axes.set_xlim(0, 1)
-    axes.invert_yaxis()
-    axes.tick_params(labelsize=8)
-    axes.set_title(title, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    draw(path, paint, height=0.9 + 0.32 * len(parts))

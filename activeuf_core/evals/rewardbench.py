@@ -39,13 +39,14 @@ from activeuf_core.evals.rewardbench_scores import (
     ties_stderr,
 )
 from activeuf_core.evals.rows import DOMAINS, Row, load_rows
+from activeuf_core.pretrained import Messages, batches_by_length, pad
 from activeuf_core.schemas import assistant_message, user_message
 from activeuf_core.stage import StageContext
 
 if TYPE_CHECKING:
     from activeuf_core.evals.models import LoadedModel
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("activeuf")
 
 TIES = "Ties"
 TASK_VERSION = "1.0"
@@ -60,41 +61,50 @@ def run(context: StageContext) -> None:
     from activeuf_core.evals.models import load_reward_model
 
     loaded = load_reward_model(context.input(row.model), config.dtype)
-    texts = [_texts(loaded, question) for question in rows]
-    flat = [text for of_row in texts for text in of_row]
-    rewards, num_tokens = rate(context, loaded, flat, config)
-    outcome = summarise(rows, _unflatten(rewards, texts), _unflatten(num_tokens, texts), config)
+    conversations = [_conversations(question) for question in rows]
+    together = [conversation for of_row in conversations for conversation in of_row]
+    rewards, num_tokens = rate(context, loaded, together, config)
+    sizes = [len(of_row) for of_row in conversations]
+    outcome = summarise(rows, _divide(rewards, sizes), _divide(num_tokens, sizes), config)
     publish(context, row, config, len(rows), _with_settings(outcome, row, config, loaded))
 
 
 def rate(
-    context: StageContext, loaded: LoadedModel, texts: Sequence[str], config: ScoreConfig
+    context: StageContext,
+    loaded: LoadedModel,
+    conversations: Sequence[Messages],
+    config: ScoreConfig,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the reward and the number of tokens of each text, in the order given.
+    """Return the reward and the number of tokens of each conversation, in the order given.
 
-    A text of more than `max_tokens` keeps its end, because the reward is read at the last token.
+    One of more than `max_tokens` keeps its end, because the reward is read at the last token.
     Raises: DataError when a reward is not finite.
     """
     import torch
 
-    encoded = [loaded.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    encoded = loaded.chat.encode(conversations)
     num_tokens = np.array([len(tokens) for tokens in encoded])
-    order = np.argsort(-num_tokens, kind="stable")
-    rewards = np.empty(len(texts), dtype=np.float64)
-    for start in range(0, len(order), config.batch_size):
-        batch = order[start : start + config.batch_size]
-        rows = [{"input_ids": encoded[i][-config.max_tokens :]} for i in batch]
-        inputs = loaded.tokenizer.pad(rows, padding_side="right", return_tensors="pt")
+    rewards = np.empty(len(encoded), dtype=np.float64)
+    done = 0
+    for batch in batches_by_length(num_tokens.tolist(), config.batch_size):
+        ids, mask = pad(
+            [encoded[i][-config.max_tokens :] for i in batch], loaded.chat.pad_id, "right"
+        )
         with torch.inference_mode():
-            logits = loaded.model(**inputs.to(loaded.model.device)).logits
+            logits = loaded.model(input_ids=ids, attention_mask=mask).logits
         rewards[batch] = logits.squeeze(-1).float().cpu().numpy()
-        context.progress(start + len(batch), len(order), "completions")
+        done += len(batch)
+        context.progress(done, len(encoded), "completions")
+    _require_finite(rewards, loaded, config)
+    return rewards, num_tokens
+
+
+def _require_finite(rewards: np.ndarray, loaded: LoadedModel, config: ScoreConfig) -> None:
     if not np.isfinite(rewards).all():
         raise DataError(
             f"{loaded.folder}: {int((~np.isfinite(rewards)).sum())} of {len(rewards)} rewards are "
             f"not finite in {config.dtype}. Score in bfloat16 or float32."
         )
-    return rewards, num_tokens
 
 
 def summarise(
@@ -159,22 +169,18 @@ def _prediction(row: Row, rewards: Rewards, lengths: np.ndarray, max_tokens: int
     )
 
 
-def _texts(loaded: LoadedModel, row: Row) -> list[str]:
-    """Return the row's conversations as the reward model saw them in training."""
-    return [
-        loaded.tokenizer.apply_chat_template(
-            user_message(row["prompt"]) + assistant_message(completion), tokenize=False
-        )
-        for completion in [*row["chosen"], *row["rejected"]]
-    ]
+def _conversations(row: Row) -> list[Messages]:
+    """Return the row's prompt with each of its completions, the chosen ones first."""
+    prompt = user_message(row["prompt"])
+    return [prompt + assistant_message(text) for text in [*row["chosen"], *row["rejected"]]]
 
 
 def _split(row: Row, values: np.ndarray) -> Rewards:
     return Rewards(values[: len(row["chosen"])], values[len(row["chosen"]) :])
 
 
-def _unflatten(values: np.ndarray, like: Sequence[Sequence[str]]) -> list[np.ndarray]:
-    return np.split(values, np.cumsum([len(part) for part in like])[:-1])
+def _divide(values: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+    return np.split(values, np.cumsum(sizes)[:-1])
 
 
 def _with_settings(
@@ -185,7 +191,7 @@ def _with_settings(
         "max_tokens": config.max_tokens,
         "dtype": config.dtype,
         "limit": config.limit,
-        "chat_template_sha256": digest(str(loaded.tokenizer.chat_template)),
+        "chat_template_sha256": digest(str(loaded.chat.tokenizer.chat_template)),
     }
     harness = {"name": "transformers", "version": importlib.metadata.version("transformers")}
     return dataclasses.replace(

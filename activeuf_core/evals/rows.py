@@ -1,30 +1,24 @@
 """Benchmark rows: read from a file, a folder or the hub, and checked before any model is loaded.
 
-In: JSON (a list), JSON lines or Parquet, plain, `.gz` or `.xz`; a folder of such files; or
-`hub-id@revision`.
-Out: rows as dictionaries in the benchmark's own format, the columns of `COLUMNS` present and of the
-right kind. Light, except that the hub is read through `datasets`.
+In: a file (`.jsonl`, also `.gz` and `.xz`; `.parquet`), a folder that `datasets` can load, or
+`hub-id@revision`. Out: rows as dictionaries in the benchmark's own format, the columns of
+`COLUMNS` present and of the right kind. Light, except for folders and the hub.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import lzma
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any
 
 from activeuf_core.errors import DataError
+from activeuf_core.sources import SourceRow, iterate_source
 
 Row = dict[str, Any]
 
-OPENERS: Mapping[str, Callable[..., TextIO]] = {".gz": gzip.open, ".xz": lzma.open, "": open}
 DOMAINS = ("Factuality", "Focus", "Math", "Precise IF", "Safety", "Ties")
 """The domains of RewardBench 2, in the order of its tables."""
 TIES_ID = re.compile(r"(ref|tied):\d+")
@@ -72,34 +66,31 @@ def load_rows(benchmark: str, location: str, limit: int | None = None) -> list[R
     """Return the first `limit` rows of a benchmark (all when None), in the order of the source.
 
     Raises: DataError when the source cannot be read or is empty, or when a row lacks a column or
-    holds a value of another kind, naming source, row (the first is row 1) and column.
+    holds a value of another kind, naming file, line and column.
     """
-    rows = _read(benchmark, location)
-    rows = rows if limit is None else rows[:limit]
-    if not rows:
+    found = _read(benchmark, location, limit)
+    if not found:
         raise DataError(f"{benchmark}: {location} holds no rows. Name a file with at least one.")
-    check_rows(benchmark, rows, location)
-    return rows
+    for row in found:
+        check_row(benchmark, row)
+    return [row.values for row in found]
 
 
-def check_rows(benchmark: str, rows: Sequence[Row], location: str) -> None:
-    """Refuse the first row that is not in the benchmark's format. Raises: DataError."""
-    for number, row in enumerate(rows, start=1):
-        where = f"{benchmark}: {location}, row {number}"
-        if not isinstance(row, dict):
-            raise DataError(f"{where} is {_shown(row)}, expected a row with named columns.")
-        for column in COLUMNS[benchmark]:
-            if column.name not in row:
-                raise DataError(
-                    f"{where} lacks the column {column.name!r} ({column.expected}); it has "
-                    f"{', '.join(sorted(row)) or 'none'}. Name a file in the benchmark's format."
-                )
-            if not column.is_right(row[column.name]):
-                raise DataError(
-                    f"{where}, column {column.name!r} holds {_shown(row[column.name])}; expected "
-                    f"{column.expected}. Correct the row or name another file."
-                )
-        _check_across(benchmark, row, where)
+def check_row(benchmark: str, row: SourceRow) -> None:
+    """Refuse a row that is not in the benchmark's format. Raises: DataError."""
+    for column in COLUMNS[benchmark]:
+        if column.name not in row.values:
+            raise DataError(
+                f"{row.where}: lacks the column {column.name!r} ({column.expected}); it has "
+                f"{', '.join(sorted(row.values)) or 'none'}. Name a file in {benchmark}'s format."
+            )
+        value = row.values[column.name]
+        if not column.is_right(value):
+            raise DataError(
+                f"{row.where}: column {column.name!r} holds {_shown(value)}; expected "
+                f"{column.expected}. Correct the row or name another file."
+            )
+    _check_across(benchmark, row.values, row.where)
 
 
 def _check_across(benchmark: str, row: Row, where: str) -> None:
@@ -111,88 +102,21 @@ def _check_across(benchmark: str, row: Row, where: str) -> None:
         )
     if benchmark == "rewardbench2" and row["subset"] == "Ties" and not TIES_ID.fullmatch(row["id"]):
         raise DataError(
-            f"{where}, column 'id' holds {_shown(row['id'])}; a Ties row is called 'ref:<number>' "
+            f"{where}: column 'id' holds {_shown(row['id'])}; a Ties row is called 'ref:<number>' "
             "or 'tied:<number>'."
         )
 
 
-def _read(benchmark: str, location: str) -> list[Row]:
-    path = Path(location)
-    if path.is_dir():
-        return [row for file in _files(benchmark, path) for row in _read_file(file)]
-    if path.is_file():
-        return _read_file(path)
-    if path.is_absolute() or location.startswith(".") or location.count("/") != 1:
-        raise DataError(
-            f"{benchmark}: {location} is neither a file nor a folder nor a hub id such as "
-            "'owner/name@revision'."
-        )
-    return _read_hub(location, HUB_SPLITS[benchmark])
-
-
-def _read_file(path: Path) -> list[Row]:
-    """Read one file by its suffix. Raises: DataError when it cannot be read."""
-    suffixes = path.suffixes[-2:]
-    packed = suffixes[-1] if suffixes and suffixes[-1] in OPENERS else ""
-    kind = path.name.removesuffix(packed).rpartition(".")[2]
-    try:
-        if kind == "parquet":
-            return pq.read_table(path).to_pylist()
-        with OPENERS[packed](path, mode="rt", encoding="utf-8") as handle:
-            return _parse(handle, path)
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read ({error}). Is it complete?") from error
-
-
-def _parse(handle: TextIO, path: Path) -> list[Row]:
-    """Parse a JSON list or JSON lines; which of the two the first character tells."""
-    text = handle.read()
-    if text.lstrip().startswith("["):
-        return _parse_json(text, f"{path}")
-    lines = ((number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip())
-    return [_parse_json(line, f"{path}, line {number}") for number, line in lines]
-
-
-def _parse_json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(
-            f"{where} is not JSON ({error}). Expected a list of rows, or one row a line."
-        ) from error
-
-
-def _files(benchmark: str, folder: Path) -> list[Path]:
-    """Return a folder's data files; those of the benchmark's configuration and split, if named."""
-    kinds = re.compile(r".+\.(jsonl?(\.gz|\.xz)?|parquet)")
-    files = sorted(path for path in folder.rglob("*") if kinds.fullmatch(path.name))
+def _read(benchmark: str, location: str, limit: int | None) -> list[SourceRow]:
+    """Read a file whole, a folder or hub data set in the benchmark's configurations and split."""
+    if Path(location).is_file():
+        return list(itertools.islice(iterate_source(location), limit))
     source = HUB_SPLITS[benchmark]
-    wanted = [
-        path for path in files if set(path.parent.parts) & set(source.configurations)
-    ] or files
-    wanted = [path for path in wanted if re.match(rf"{source.split}\b", path.name)] or wanted
-    if not wanted:
-        raise DataError(f"{benchmark}: {folder} holds no .json, .jsonl or .parquet file.")
-    return wanted
-
-
-def _read_hub(location: str, source: HubSplit) -> list[Row]:
-    import datasets
-
-    name, _, revision = location.partition("@")
-    rows: list[Row] = []
-    for configuration in source.configurations:
-        try:
-            part = datasets.load_dataset(
-                name, configuration, split=source.split, revision=revision or None
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise DataError(
-                f"{location}: the hub's data set cannot be loaded ({error}). Check the id, the "
-                "revision and the connection, or name a local file."
-            ) from error
-        rows += part.to_list()
-    return rows
+    parts = (
+        iterate_source(location, subset=configuration, split=source.split)
+        for configuration in source.configurations
+    )
+    return list(itertools.islice(itertools.chain.from_iterable(parts), limit))
 
 
 def _shown(value: Any) -> str:

@@ -11,43 +11,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from activeuf_core.figures import draw
+
 MOST_ROWS = 30
 NO_VALUE = "–"
 
 
 def plot_heatmap(path: Path, board: Mapping[str, Any]) -> None:
     """Draw the first 30 rows; a cell without a score stays empty."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
     rows, columns = board["rows"][:MOST_ROWS], board["columns"]
     values = [[row["cells"][column["name"]]["value"] for column in columns] for row in rows]
     shades = [shades_of(column) for column in zip(*values, strict=True)]
-    figure = Figure(
-        figsize=(2.2 + 0.95 * len(columns), 1.1 + 0.34 * len(rows)), dpi=75, layout="constrained"
-    )
-    axes = figure.subplots()
-    picture = [list(row) for row in zip(*shades, strict=True)] or [[math.nan] * len(columns)]
-    axes.imshow(picture, cmap="Blues", vmin=-0.25, vmax=1.6, aspect="auto")
-    for y, line in enumerate(values):
-        for x, value in enumerate(line):
-            axes.text(
-                x,
-                y,
-                NO_VALUE if value is None else f"{value:.3f}",
-                ha="center",
-                va="center",
-                fontsize=8,
-            )
-    titles = [column["title"].replace("/", "/\n").replace(" ", "\n", 1) for column in columns]
-    axes.set_xticks(range(len(columns)), titles, fontsize=7)
-    axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=8)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    figure.savefig(path)
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        picture = [list(row) for row in zip(*shades, strict=True)] or [[math.nan] * len(columns)]
+        axes.imshow(picture, cmap="Blues", vmin=-0.3, vmax=2.4, aspect="auto")
+        for y, line in enumerate(values):
+            for x, value in enumerate(line):
+                text = NO_VALUE if value is None else f"{value:.3f}"
+                axes.text(x, y, text, ha="center", va="center", fontsize=8)
+        titles = [column["title"].replace("/", "/\n").replace(" ", "\n", 1) for column in columns]
+        axes.set_xticks(range(len(columns)), titles, fontsize=7)
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=8)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    draw(path, paint, width=2.0 + 0.8 * len(columns), height=1.0 + 0.3 * max(len(rows), 1))
 
 
 def shades_of(column: Sequence[float | None]) -> list[float]:

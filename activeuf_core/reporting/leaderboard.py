@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from activeuf_core.artifacts import read_json, write_json
-from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.evals.benchmarks import BENCHMARKS
 from activeuf_core.paths import (
     LEADERBOARD_HTML,
@@ -45,9 +43,8 @@ Cell = dict[str, Any]
 
 
 def run(context: StageContext) -> None:
-    """Write the leaderboard. Raises: ConfigError when the baseline is none of its experiments."""
+    """Write the leaderboard."""
     config = context.config(LeaderboardConfig)
-    _require_baseline(config)
     scores = {
         experiment: read_json(folder / SCORES)
         for experiment, folder in context.inputs("scores").items()
@@ -62,6 +59,12 @@ def run(context: StageContext) -> None:
     context.add_metadata(
         experiments=len(config.rows), with_scores=len(scores), rows=len(board["rows"])
     )
+    context.check(
+        "leaderboard_not_empty",
+        bool(scores),
+        f"{len(scores)} of {len(config.rows)} experiments have scores.",
+        with_scores=len(scores),
+    )
 
 
 def build(config: LeaderboardConfig, scores: Mapping[str, Scores]) -> dict[str, Any]:
@@ -71,26 +74,28 @@ def build(config: LeaderboardConfig, scores: Mapping[str, Scores]) -> dict[str, 
     """
     columns = _columns(scores)
     rows = [_row(members, columns, scores) for members in seeds_of(config.rows)]
-    baseline = next((row for row in rows if config.baseline in row["experiments"]), None)
-    for row in rows:
-        row["is_baseline"] = row is baseline
-        for name, cell in row["cells"].items():
-            cell["delta"] = _delta(
-                cell, baseline["cells"][name] if baseline and row is not baseline else None
-            )
+    has_baseline = config.baseline in scores
+    _add_deltas(rows, config.baseline if has_baseline else None)
     rows.sort(key=_rank)
-    return {
-        "baseline": config.baseline,
-        "columns": columns,
-        "rows": rows,
-        "notes": _notes(rows, scores),
-    }
+    notes = _notes(rows, scores)
+    if config.baseline is not None and not has_baseline:
+        notes.insert(0, f"The baseline {config.baseline} has no scores yet: there are no deltas.")
+    named = config.baseline if has_baseline else None
+    return {"baseline": named, "columns": columns, "rows": rows, "notes": notes}
+
+
+def _add_deltas(rows: Sequence[dict[str, Any]], baseline: str | None) -> None:
+    """Give every cell its difference from the row that the baseline is in; None without one."""
+    base = next((row for row in rows if baseline in row["experiments"]), None)
+    for row in rows:
+        row["is_baseline"] = row is base
+        for name, cell in row["cells"].items():
+            compared = base["cells"][name] if base and row is not base else None
+            cell["delta"] = _delta(cell, compared)
 
 
 def seeds_of(rows: Sequence[LeaderboardRow]) -> list[list[LeaderboardRow]]:
-    """Group experiments that differ only in their seed; experiments that share a seed too stay
-    apart.
-    """
+    """Group experiments that differ only in their seed; those that share it too stay apart."""
     groups: dict[tuple[str, str, str], list[LeaderboardRow]] = {}
     for row in rows:
         groups.setdefault((row.dataset, row.acquisition, row.settings), []).append(row)
@@ -110,17 +115,11 @@ def interval(values: Sequence[float]) -> float:
     return quantile * deviation / math.sqrt(n)
 
 
-def _require_baseline(config: LeaderboardConfig) -> None:
-    experiments = [row.experiment for row in config.rows]
-    if config.baseline is not None and config.baseline not in experiments:
-        raise ConfigError(
-            f"leaderboard: the baseline {config.baseline!r} is none of its experiments; "
-            f"{choose_from(config.baseline, experiments)}."
-        )
-
-
 def _columns(scores: Mapping[str, Scores]) -> list[dict[str, str]]:
-    """Return the benchmarks that any experiment has, in the table's order, and the means."""
+    """Return the benchmarks that any experiment has, in the table's order, and the means.
+
+    The mean over a single benchmark is that benchmark, and has no column of its own.
+    """
     columns = []
     for row in BENCHMARKS:
         titles = {
@@ -132,8 +131,9 @@ def _columns(scores: Mapping[str, Scores]) -> list[dict[str, str]]:
             columns.append(
                 {"name": row.name, "title": " / ".join(sorted(titles)), "kind": "benchmark"}
             )
-    means = (*MEAN_NAMES.values(), FINAL_MEAN)
-    return columns + [{"name": name, "title": name, "kind": "mean"} for name in means]
+    counted = [row.model for row in BENCHMARKS if row.in_mean]
+    means = [name for model, name in MEAN_NAMES.items() if counted.count(model) > 1]
+    return columns + [{"name": n, "title": n, "kind": "mean"} for n in (*means, FINAL_MEAN)]
 
 
 def _row(
@@ -195,9 +195,8 @@ def _delta(cell: Cell, base: Cell | None) -> float | None:
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[float, ...]:
-    """Order rows by the final mean, then by the other means; what has none comes last."""
-    means = (FINAL_MEAN, *MEAN_NAMES.values())
-    values = [row["cells"][name]["value"] for name in means]
+    """Order rows by the final mean, then by the columns before it; what has none comes last."""
+    values = [cell["value"] for cell in reversed(row["cells"].values())]
     return tuple(math.inf if value is None else -value for value in values)
 
 
@@ -222,8 +221,3 @@ def _notes(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> l
     if "t95" in kinds:
         notes.append("± of several seeds is the 95 % t-interval over the seeds.")
     return notes
-
-
-def load(folder: Path) -> dict[str, Any]:
-    """Return the content of a leaderboard artifact."""
-    return read_json(folder / LEADERBOARD_JSON)

@@ -5,21 +5,32 @@ In: the content of leaderboard.json. Out: texts. Pure functions.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 NO_VALUE = "–"
 BASELINE_MARK = " (baseline)"
+CELL_WIDTH = 12
 
 
 def render_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a plain table for a terminal. Args: rows: the `rows` of leaderboard.json."""
+    """Return a plain table for a terminal: values and deltas; names of columns on several lines.
+
+    Args: rows: the `rows` of leaderboard.json.
+    """
     if not rows:
         return "No experiments.\n"
-    head = ["experiment", *(cell["title"] for cell in rows[0]["cells"].values())]
-    body = [[row_name(row), *(_plain(cell) for cell in row["cells"].values())] for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-    lines = [head, ["-" * width for width in widths], *body]
+    titles = [_broken(cell["title"]) for cell in rows[0]["cells"].values()]
+    depth = max(map(len, titles))
+    heads = [
+        ["", *(title[line] for title in (_filled(t, depth) for t in titles))]
+        for line in range(depth)
+    ]
+    heads[-1][0] = "experiment"
+    body = [[row_name(row), *(_short(cell) for cell in row["cells"].values())] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
+    lines = [*heads, ["-" * width for width in widths], *body]
     return "".join(_line(line, widths) + "\n" for line in lines)
 
 
@@ -37,7 +48,9 @@ def all_notes(board: Mapping[str, Any]) -> list[str]:
     """Return what stands below the table: the baseline, the signs, and the board's own notes."""
     named = board["baseline"]
     deltas = (
-        [f"Deltas are to {named}."] if named else ["No baseline is named, so there are no deltas."]
+        [f"Deltas are to the row of {named}."]
+        if named
+        else ["No baseline is named, so there are no deltas."]
     )
     return [*deltas, f"{NO_VALUE}: no score.", *board["notes"]]
 
@@ -54,6 +67,25 @@ def _plain(cell: Mapping[str, Any]) -> str:
     spread = f" ± {cell['spread']:.3f}" if cell["spread_kind"] else ""
     delta = f" ({cell['delta']:+.3f})" if cell["delta"] is not None else ""
     return f"{cell['value']:.3f}{spread}{delta}"
+
+
+def _short(cell: Mapping[str, Any]) -> str:
+    """Return value and delta: what a terminal has room for."""
+    if cell["value"] is None:
+        return NO_VALUE
+    delta = f" {cell['delta']:+.3f}" if cell["delta"] is not None else ""
+    return f"{cell['value']:.3f}{delta}"
+
+
+def _broken(title: str) -> list[str]:
+    """Break a column's name into lines of about a cell's width."""
+    fits = len(title) <= CELL_WIDTH
+    return [title] if fits else textwrap.wrap(title.replace("/", "/ "), CELL_WIDTH)
+
+
+def _filled(lines: list[str], depth: int) -> list[str]:
+    """Put empty lines above, so that all names end on the last line."""
+    return [""] * (depth - len(lines)) + lines
 
 
 def _line(cells: Iterable[str], widths: Sequence[int]) -> str:

@@ -1,0 +1,108 @@
+"""RewardBench 2 of a reward model, scored for real with a tiny one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activeuf_core.artifacts import read_json
+from activeuf_core.errors import DataError
+from activeuf_core.evals import rewardbench
+from activeuf_core.evals.rewardbench import run
+from activeuf_core.evals.rows import DOMAINS
+from activeuf_core.paths import PREDICTIONS, SCORE
+from activeuf_core.stage import StageContext
+from tests.core.evals.conftest import ROWS, MakeScore
+from tests.fakes import tiny_models
+from tests.fakes.stage_context import passed
+
+ROWS_OF_ALL = [
+    *ROWS["rewardbench2"],
+    *({**ROWS["rewardbench2"][0], "id": d, "subset": d} for d in DOMAINS if d != "Ties"),
+]
+
+
+def scored(context: StageContext) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Run the score asset; return its record and its predictions."""
+    run(context)
+    lines = (context.output / PREDICTIONS).read_text(encoding="utf-8").splitlines()
+    return read_json(context.output / SCORE), [json.loads(line) for line in lines]
+
+
+def rewards_of(predictions: list[dict[str, Any]]) -> list[float]:
+    """Return all rewards in the order of the file."""
+    both = ("chosen_rewards", "rejected_rewards")
+    return [reward for p in predictions for name in both for reward in p["extra"][name]]
+
+
+def test_a_domain_without_rows_has_no_score(make_score: MakeScore) -> None:
+    record, _ = scored(make_score("rewardbench2"))
+    parts = record["details"]["parts"]
+    assert list(parts) == list(DOMAINS)
+    assert parts["Safety"] == {"score": None, "stderr": None, "n": 0}
+    assert record["details"]["missing_parts"] == ["Factuality", "Precise IF", "Safety"]
+    there = [part["score"] for part in parts.values() if part["score"] is not None]
+    assert record["score"] == pytest.approx(sum(there) / 3)
+
+
+def test_the_score_is_the_plain_mean_of_six(make_score: MakeScore) -> None:
+    record, _ = scored(make_score("rewardbench2", rows=ROWS_OF_ALL))
+    scores = [part["score"] for part in record["details"]["parts"].values()]
+    assert record["details"]["missing_parts"] == []
+    assert record["score"] == pytest.approx(sum(scores) / 6)
+
+
+def test_batches_do_not_change_rewards(make_score: MakeScore) -> None:
+    one = scored(make_score("rewardbench2", batch_size=1))[1]
+    all_at_once = scored(make_score("rewardbench2", batch_size=64))[1]
+    assert rewards_of(one) == pytest.approx(rewards_of(all_at_once), abs=1e-5)
+    assert [p["id"] for p in one] == [row["id"] for row in ROWS["rewardbench2"]]
+
+
+def test_every_completion_is_read_once(make_score: MakeScore) -> None:
+    record, predictions = scored(make_score("rewardbench2"))
+    count = sum(len(row["chosen"]) + len(row["rejected"]) for row in ROWS["rewardbench2"])
+    assert record["details"]["completions"] == len(rewards_of(predictions)) == count
+
+
+def test_long_completions_keep_their_end(make_score: MakeScore) -> None:
+    row = {**ROWS["rewardbench2"][0], "chosen": ["a model answers " * 40 + "b"]}
+    context = make_score("rewardbench2", rows=[row], max_tokens=64)
+    _, predictions = scored(context)
+    assert predictions[0]["is_truncated"]
+    assert not passed(context)["outputs_not_truncated"]
+
+
+def test_a_model_that_makes_no_difference_is_noticed(make_score: MakeScore, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    dead = tiny_models.build(tmp_path / "dead", "LlamaForSequenceClassification")
+    weights = load_file(dead / "model.safetensors")
+    weights["score.weight"].zero_()
+    save_file(weights, dead / "model.safetensors", metadata={"format": "pt"})
+    context = make_score("rewardbench2", model=dead)
+    record, _ = scored(context)
+    assert not passed(context)["outputs_not_empty"]
+    assert record["details"]["parts"]["Focus"]["score"] == pytest.approx(1 / 3)
+
+
+def test_a_language_model_is_refused(make_score: MakeScore, tiny_policy: Path) -> None:
+    with pytest.raises(DataError, match=r"score\.weight"):
+        run(make_score("rewardbench2", model=tiny_policy))
+
+
+def test_no_domain_at_all_is_an_error(make_score: MakeScore) -> None:
+    with pytest.raises(DataError, match="no domain has a score"):
+        run(make_score("rewardbench2", rows=ROWS["rewardbench2"][2:3]))
+
+
+def test_real_ties_rows_are_scored(make_score: MakeScore, shared_data: Path) -> None:
+    path = shared_data / "rewardbench" / "rb2_format_from_real_sources.jsonl.xz"
+    rows = rewardbench.load_rows("rewardbench2", str(path))
+    ties = [row for row in rows if row["subset"] == "Ties"]
+    record, _ = scored(make_score("rewardbench2", rows=ties, batch_size=32))
+    assert record["details"]["parts"]["Ties"]["n"] == 6
+    assert -0.01 <= record["score"] <= 1.01

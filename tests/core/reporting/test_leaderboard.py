@@ -1,0 +1,152 @@
+"""Experiments side by side: seeds together, deltas to the baseline, nothing invented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from activeuf_core.artifacts import read_json, write_json
+from activeuf_core.paths import (
+    LEADERBOARD_HTML,
+    LEADERBOARD_JSON,
+    LEADERBOARD_MARKDOWN,
+    LEADERBOARD_PLOT,
+    SCORES,
+)
+from activeuf_core.reporting import leaderboard
+from activeuf_core.reporting.config import LeaderboardRow
+from activeuf_core.reporting.leaderboard import T_975, interval, run, seeds_of
+from activeuf_core.reporting.scores import FINAL_MEAN
+from tests.core.reporting.conftest import MakeBoard, all_scores, scores_of
+from tests.fakes.stage_context import MakeContext, passed
+
+
+def row(
+    name: str, acquisition: str = "random", seed: int = 1, settings: str = ""
+) -> LeaderboardRow:
+    """Return one experiment of the leaderboard's config."""
+    return LeaderboardRow(
+        experiment=name,
+        dataset="demo",
+        acquisition=acquisition,
+        seed=seed,
+        scores="",
+        settings=settings,
+    )
+
+
+def groups(*rows: LeaderboardRow) -> list[list[str]]:
+    """Return the names of the experiments that form one row each."""
+    return [[member.experiment for member in members] for members in seeds_of(rows)]
+
+
+def test_seeds_of_one_setting_are_one_row() -> None:
+    assert groups(row("a", seed=1), row("b", seed=2), row("c", "drts")) == [["a", "b"], ["c"]]
+
+
+def test_equal_seeds_are_no_repetition() -> None:
+    assert groups(row("a", seed=1), row("b", seed=1)) == [["a"], ["b"]]
+
+
+def test_other_settings_are_no_repetition() -> None:
+    assert groups(row("a", seed=1), row("b", seed=2, settings="beta 2")) == [["a"], ["b"]]
+
+
+def test_the_interval_is_student_s() -> None:
+    assert interval([0.1, 0.3]) == pytest.approx(12.706 * 0.1)
+    assert interval([0.2] * 40) == pytest.approx(0.0)
+
+
+def test_the_quantiles_are_right() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for freedom, quantile in enumerate(T_975, start=1):
+        assert quantile == pytest.approx(stats.t.ppf(0.975, freedom), abs=6e-4)
+
+
+def test_the_best_comes_first_and_what_has_no_scores_last(make_board: MakeBoard) -> None:
+    low, high = all_scores(0.2), all_scores(0.6)
+    board = make_board({"none": ("x", 1, None), "low": ("y", 1, low), "high": ("z", 1, high)})
+    assert [r["name"] for r in board["rows"]] == ["high", "low", "none"]
+
+
+def test_deltas_are_to_the_baseline(make_board: MakeBoard) -> None:
+    board = make_board(
+        {"a": ("random", 1, all_scores(0.2)), "b": ("drts", 1, all_scores(0.5))}, baseline="a"
+    )
+    best, base = board["rows"]
+    assert best["cells"]["gsm8k"]["delta"] == pytest.approx(0.3)
+    assert base["is_baseline"]
+    assert base["cells"]["gsm8k"]["delta"] is None
+
+
+def test_a_missing_score_has_no_delta(make_board: MakeBoard) -> None:
+    board = make_board(
+        {"a": ("random", 1, all_scores(0.2)), "b": ("drts", 1, scores_of({"gsm8k": 0.5}))}, "a"
+    )
+    cells = board["rows"][1]["cells"]
+    assert (cells["ifeval"]["value"], cells["ifeval"]["delta"]) == (None, None)
+    assert cells["gsm8k"]["delta"] == pytest.approx(0.3)
+
+
+def test_a_baseline_without_scores_is_said(make_board: MakeBoard) -> None:
+    board = make_board({"b": ("drts", 1, all_scores(0.5))}, baseline="a")
+    assert board["baseline"] is None
+    assert board["notes"][0] == "The baseline a has no scores yet: there are no deltas."
+
+
+def test_seeds_give_mean_and_interval(make_board: MakeBoard) -> None:
+    board = make_board(
+        {"a": ("drts", 1, all_scores(0.4)), "b": ("drts", 2, all_scores(0.6))}, baseline="b"
+    )
+    (only,) = board["rows"]
+    cell = only["cells"][FINAL_MEAN]
+    assert (only["name"], only["seeds"]) == ("drts (2 seeds)", [1, 2])
+    assert (cell["value"], cell["spread_kind"], cell["num_seeds"]) == (0.5, "t95", 2)
+    assert cell["spread"] == pytest.approx(12.706 * 0.1)
+
+
+def test_one_seed_shows_the_benchmark_s_error(make_board: MakeBoard) -> None:
+    cells = make_board({"a": ("drts", 1, all_scores(0.4))})["rows"][0]["cells"]
+    assert (cells["gsm8k"]["spread"], cells["gsm8k"]["spread_kind"]) == (0.01, "stderr")
+    assert cells[FINAL_MEAN]["spread_kind"] is None
+
+
+def test_a_seed_without_a_score_leaves_the_others(make_board: MakeBoard) -> None:
+    board = make_board({"a": ("drts", 1, all_scores(0.4)), "b": ("drts", 2, None)})
+    cell = board["rows"][0]["cells"]["gsm8k"]
+    assert (cell["value"], cell["num_seeds"], cell["spread_kind"]) == (0.4, 1, None)
+
+
+def test_scores_on_other_rows_are_not_compared_silently(make_board: MakeBoard) -> None:
+    other = scores_of({"gsm8k": 0.1}, gsm8k={"data": {"name": "other", "identity": "2"}})
+    board = make_board({"a": ("x", 1, all_scores(0.5)), "b": ("y", 1, other)})
+    assert "GSM8K: the experiments were scored on 2 different sets of rows." in board["notes"]
+
+
+def test_a_mean_without_a_domain_is_noted(make_board: MakeBoard) -> None:
+    partial = scores_of({"rewardbench2": 0.1}, rewardbench2={"missing_parts": ["Ties"]})
+    notes = make_board({"a": ("x", 1, partial)})["notes"]
+    assert "RewardBench 2: some scores are means without Ties." in notes
+
+
+def test_the_stage_writes_every_form(make_context: MakeContext, tmp_path: Path) -> None:
+    write_json(tmp_path / "a" / SCORES, all_scores(0.5))
+    rows = [row(name).model_dump() for name in ("a", "b")]
+    context = make_context(
+        "leaderboard", {"rows": rows, "baseline": "a"}, {"scores": {"a": tmp_path / "a"}}
+    )
+    run(context)
+    for name in (LEADERBOARD_MARKDOWN, LEADERBOARD_HTML, LEADERBOARD_PLOT):
+        assert (context.output / name).stat().st_size > 100
+    board = read_json(context.output / LEADERBOARD_JSON)
+    assert [r["name"] for r in board["rows"]] == ["a", "b"]
+    assert passed(context) == {"leaderboard_not_empty": True}
+    assert "0.500" in leaderboard.render_text(board["rows"])
+
+
+def test_no_scores_at_all_are_still_a_board(make_context: MakeContext) -> None:
+    context = make_context("leaderboard", {"rows": []})
+    run(context)
+    assert passed(context) == {"leaderboard_not_empty": False}
+    assert leaderboard.render_text([]) == "No experiments.\n"
