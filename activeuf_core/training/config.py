@@ -1,8 +1,10 @@
 """Settings of the trainings: `dpo_model` and `reward_model`.
 
-The defaults are the settings of the ActiveUltraFeedback paper for an 8B base model, with three corrections: pairs are
-dropped when either side is too long (upstream kept them when one side fitted), LoRA goes to all linear layers (upstream
-named `all-linear` and trained two projections), and the seed reaches the sampler.
+The defaults are the settings of the ActiveUltraFeedback paper for an 8B base model, with what its
+code did otherwise than its config said put right: pairs are dropped when either side is too long
+(upstream kept them when one side fitted, and cut prompts to 512 tokens), LoRA goes to all linear
+layers (upstream named `all-linear` and trained two projections), `dpo_beta` is used, and the seed
+reaches the sampler.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ class LoraConfig(StrictModel):
 
     rank: int = Field(default=64, ge=1)
     alpha: int = Field(default=16, ge=1)
-    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Upstream names 0.1 (reward model: 0.05), which its trainer, TRL 0.23, set to 0 without a
+    word: 0 is what the paper's models were trained with. A value above 0 takes effect here."""
     targets: str | tuple[str, ...] = "all-linear"
 
 
@@ -38,14 +42,20 @@ class TrainingConfig(StrictModel):
     batch_size: int = Field(default=32, ge=1)
     """Comparisons per optimiser step, over all processes."""
     per_device_batch_size: int = Field(default=4, ge=1)
+    """Comparisons per forward pass; must divide `batch_size`. Where the device runs out of memory,
+    half is tried."""
     max_tokens: int = Field(default=2048, ge=16)
     """Comparisons with a longer chosen or rejected conversation are dropped and counted."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 where the device has instructions for it (recent GPUs, CPUs with AMX), else
+    float32. Trained weights are float32 either way."""
     gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: a third slower, several times less memory."""
     save_every: int = Field(default=200, ge=1)
-    """Optimiser steps between two checkpoints."""
+    """Optimiser steps between two checkpoints; a training that is no longer than this writes none.
+    """
     validation_fraction: float = Field(default=0.0, ge=0.0, lt=0.5)
-    """Share of the comparisons that is held out for the loss and accuracy curves."""
+    """Share of the prompts whose comparisons are held out and scored once, after the last step."""
     output: Literal["merged", "adapter"] = "merged"
     """Whether a LoRA training publishes the merged model or the adapter."""
     seed: int = 42
@@ -55,13 +65,15 @@ class DPOConfig(TrainingConfig):
     """Direct preference optimisation (Rafailov et al. 2023), or a variant of its loss."""
 
     dpo_beta: float = Field(default=0.1, gt=0.0)
-    loss_type: Literal["sigmoid", "ipo"] = "sigmoid"
+    loss_type: Literal["sigmoid", "sigmoid_norm", "ipo"] = "sigmoid"
+    """sigmoid_norm: log-probabilities per token instead of per completion. ipo: squared loss (Azar
+    et al. 2023), for which `dpo_beta` is the paper's tau."""
 
 
 class RewardModelConfig(TrainingConfig):
     """Bradley–Terry reward model: one scalar head on the base model."""
 
-    lora: LoraConfig | None = LoraConfig(rank=16, alpha=32, dropout=0.05)
+    lora: LoraConfig | None = LoraConfig(rank=16, alpha=32)
     lr_schedule: Literal["linear", "cosine", "constant"] = "constant"
     warmup_fraction: float = Field(default=0.0, ge=0.0, le=1.0)
     epochs: float = Field(default=2.0, gt=0.0)

@@ -1,0 +1,276 @@
+"""One training, from a preference dataset to a published folder: what both kinds have in common.
+
+In: a preference dataset (schemas.PREFERENCE), a base model, a `Kind` that says how they differ.
+Out: the trained model or adapter in the output folder, training_config.json, metrics.jsonl, two
+plots, metadata and checks. The training itself is TRL's. A killed training is resumed from its last
+complete checkpoint. Heavy: imports torch, transformers, trl.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from datasets.utils.logging import disable_progress_bar
+from peft import LoraConfig as PeftLoraConfig
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    set_seed,
+)
+from transformers.utils import logging as transformers_logging
+from trl.trainer.utils import disable_dropout_in_model
+
+from activeuf_core.artifacts import file_sha256
+from activeuf_core.errors import ConfigError, choose_from
+from activeuf_core.fingerprint import digest_of
+from activeuf_core.paths import PREFERENCES
+from activeuf_core.schemas import read_rows
+from activeuf_core.stage import StageContext
+from activeuf_core.training import base_model, checkpoints, comparisons, export, report
+from activeuf_core.training.arguments import trainer_arguments, trainer_seed
+from activeuf_core.training.batching import Batching, Schedule, halve, plan_batching, plan_steps
+from activeuf_core.training.callbacks import KeepCheckpoints, ReportProgress
+from activeuf_core.training.comparisons import Comparisons
+from activeuf_core.training.config import LoraConfig, TrainingConfig
+
+log = logging.getLogger(__name__)
+
+EXIT_INTERRUPTED = 128 + 15
+"""What a shell reports of a process that SIGTERM ended."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training, decided in everything but how many comparisons the device takes at once."""
+
+    context: StageContext
+    config: TrainingConfig
+    base: base_model.BaseModel
+    tokenizer: PreTrainedTokenizerBase
+    comparisons: Comparisons
+    schedule: Schedule
+    dtype: torch.dtype
+    identity: str
+    """Digest of config and data: says whose checkpoints may be resumed from."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where DPO and reward model differ."""
+
+    task_type: str
+    """peft's name of the kind of model."""
+    metrics: report.MetricNames
+    load: Callable[[Plan, torch.dtype], PreTrainedModel]
+    columns: tuple[str, ...]
+    """Columns of a comparison that the trainer reads."""
+    build: Callable[[Plan, dict[str, Any], dict[str, Any]], Trainer]
+    """From a plan, the settings that both kinds share, and what a trainer is made of."""
+    modules_to_save: tuple[str, ...] = ()
+    """Modules that a LoRA training trains whole."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trainer after its last step."""
+
+    trainer: Trainer
+    batching: Batching
+    resumed_from: int
+    evaluation: Mapping[str, float]
+    ran_out_of_memory: bool = False
+
+
+def train(context: StageContext, config: TrainingConfig, kind: Kind) -> None:
+    """Run the stage.
+
+    Raises: ConfigError, DataError; SystemExit when SIGTERM ended the training, after a checkpoint.
+    """
+    began = time.monotonic()
+    disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    batching = plan_batching(config, PartialState().num_processes)
+    plan = prepare(context, config)
+    context.progress(0, plan.schedule.steps, "steps")
+    trained = _train_with_retry(plan, kind, batching)
+    values = _facts(plan, kind, trained)  # before publishing, which merges the adapter away
+    distance = export.publish(trained.trainer, plan.base, config, plan.dtype, context.output)
+    values["seconds"] = time.monotonic() - began
+    counts = (plan.comparisons.num_read, plan.comparisons.num_kept)
+    report.write(context, config, kind.metrics, report.Facts(values, *counts, distance))
+    checkpoints.clear(context.checkpoints)
+
+
+def prepare(context: StageContext, config: TrainingConfig) -> Plan:
+    """Find the base model, check the data, and decide what can be decided before loading weights.
+
+    Raises: ConfigError, DataError.
+    """
+    base = base_model.find(context.locate(config.base_model))
+    tokenizer = base_model.load_tokenizer(base, config.max_tokens)
+    source = context.input("preference_dataset") / PREFERENCES
+    rows = read_rows(source, comparisons.COLUMNS)
+    pairs = comparisons.prepare(rows, tokenizer, config)
+    log.info("%d of %d comparisons are trained on", len(pairs.train), pairs.num_read)
+    return Plan(
+        context=context,
+        config=config,
+        base=base,
+        tokenizer=tokenizer,
+        comparisons=pairs,
+        schedule=plan_steps(config, len(pairs.train)),
+        dtype=base_model.choose_dtype(config),
+        identity=digest_of({"config": config.model_dump(mode="json"), "data": file_sha256(source)}),
+    )
+
+
+def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
+    """Load the base model and return TRL's trainer for it.
+
+    Raises: ConfigError when LoRA targets are not in the model; DataError when its weights are not
+    whole.
+    """
+    config = plan.config
+    set_seed(trainer_seed(config))
+    # Trained weights are float32: in bfloat16, steps of a usual learning rate round to nothing.
+    model = kind.load(plan, plan.dtype if config.lora else torch.float32)
+    base_model.require_fitting(model, plan.tokenizer, plan.base)
+    disable_dropout_in_model(model)
+    on_cpu = PartialState().device.type == "cpu"
+    settings = trainer_arguments(config, batching, plan.schedule, on_cpu=on_cpu) | {
+        "output_dir": str(plan.context.checkpoints),
+        "bf16": plan.dtype == torch.bfloat16,
+    }
+    parts = {
+        "model": model,
+        "processing_class": plan.tokenizer,
+        "train_dataset": _dataset(plan.comparisons.train, kind.columns),
+        "eval_dataset": _dataset(plan.comparisons.validation, kind.columns),
+        "peft_config": _adapter(model, config.lora, kind) if config.lora else None,
+    }
+    trainer = kind.build(plan, settings, parts)
+    for weight in trainer.model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _train_with_retry(plan: Plan, kind: Kind, batching: Batching) -> Trained:
+    """Train; out of memory, train once more with half as many comparisons at a time.
+
+    Raises: ConfigError when that does not fit either.
+    """
+    trained = _unless_out_of_memory(plan, kind, batching)
+    if trained is not None:
+        return trained
+    smaller = halve(batching)
+    if smaller is not None:
+        gc.collect()
+        torch.cuda.empty_cache()
+        log.warning(
+            "trying again with %d comparisons at a time instead of %d",
+            smaller.per_device,
+            batching.per_device,
+        )
+        trained = _unless_out_of_memory(plan, kind, smaller)
+        if trained is not None:
+            return dataclasses.replace(trained, ran_out_of_memory=True)
+    raise ConfigError(
+        f"the device ran out of memory with per_device_batch_size {batching.per_device}"
+        + (f", and again with {smaller.per_device}" if smaller else "")
+        + f" (longest conversation: {plan.comparisons.longest} tokens). Lower "
+        "per_device_batch_size or max_tokens, set gradient_checkpointing, or use LoRA."
+    )
+
+
+def _unless_out_of_memory(plan: Plan, kind: Kind, batching: Batching) -> Trained | None:
+    try:
+        return _train_once(plan, kind, batching)
+    except torch.OutOfMemoryError as error:
+        log.warning("out of memory with %d comparisons at a time: %s", batching.per_device, error)
+    return None
+
+
+def _train_once(plan: Plan, kind: Kind, batching: Batching) -> Trained:
+    """Train from the last complete checkpoint, or from the start."""
+    folder = plan.context.checkpoints
+    progress = ReportProgress(plan.context)
+    keeper = KeepCheckpoints(folder, plan.identity, plan.config.save_every)
+    trainer = make_trainer(plan, kind, batching)
+    trainer.add_callback(progress)
+    trainer.add_callback(keeper)
+    resume = checkpoints.last_complete(folder, plan.identity)
+    checkpoints.keep_only(folder, resume)
+    log.info("training begins%s", f" again at {resume.name}" if resume else "")
+    try:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    finally:
+        keeper.release()
+    if keeper.interrupted:
+        log.warning("SIGTERM: stopped after step %d", trainer.state.global_step)
+        raise SystemExit(EXIT_INTERRUPTED)
+    evaluation = trainer.evaluate() if plan.comparisons.validation else {}
+    return Trained(trainer, batching, progress.resumed_from, evaluation)
+
+
+def _dataset(pairs: list[dict[str, Any]], columns: tuple[str, ...]) -> Dataset | None:
+    if not pairs:
+        return None
+    return Dataset.from_list([{name: pair[name] for name in columns} for pair in pairs])
+
+
+def _adapter(model: PreTrainedModel, lora: LoraConfig, kind: Kind) -> PeftLoraConfig:
+    """Return peft's settings. Raises: ConfigError when a target is no linear layer of the model."""
+    linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    for target in [] if isinstance(targets, str) else targets:
+        if not any(f".{name}".endswith(f".{target}") for name in linear):
+            layers = choose_from(target, {name.rpartition(".")[2] for name in linear})
+            raise ConfigError(f"lora.targets: the model has no linear layer {target!r}; {layers}.")
+    return PeftLoraConfig(
+        task_type=kind.task_type,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        modules_to_save=list(kind.modules_to_save) or None,
+    )
+
+
+def _facts(plan: Plan, kind: Kind, trained: Trained) -> dict[str, float | int | str | bool]:
+    """Return what a person wants to know of the run, besides what metrics.jsonl says."""
+    weights = list(trained.trainer.model.parameters())
+    shown = ("loss", kind.metrics.accuracy, kind.metrics.margin)
+    return {
+        "pairs_used": len(plan.comparisons.train),
+        "pairs_held_out": len(plan.comparisons.validation),
+        "pairs_dropped": sum(plan.comparisons.dropped.values()),
+        **{f"pairs_{reason}": count for reason, count in plan.comparisons.dropped.items()},
+        "longest_conversation_tokens": plan.comparisons.longest,
+        "warmup_steps": plan.schedule.warmup_steps,
+        "per_device_batch_size": trained.batching.per_device,
+        "gradient_accumulation_steps": trained.batching.accumulation,
+        "halved_for_memory": trained.ran_out_of_memory,
+        "resumed_from_step": trained.resumed_from,
+        "device": trained.trainer.args.device.type,
+        "dtype": str(plan.dtype).removeprefix("torch."),
+        "weights": sum(weight.numel() for weight in weights),
+        "trained_weights": sum(weight.numel() for weight in weights if weight.requires_grad),
+        **{
+            f"eval_{name}": trained.evaluation[f"eval_{name}"]
+            for name in shown
+            if trained.evaluation
+        },
+    }
