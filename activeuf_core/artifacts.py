@@ -1,11 +1,12 @@
 """Artifacts: published whole, with a manifest written last, or not at all.
 
-An artifact is a folder addressed by the fingerprint of its recipe. It is *complete* when its manifest is there, is
-whole, names this fingerprint, and lists files that have the recorded sizes (and, where asked, digests). Nothing else
-counts: not a file's existence, not a job's exit code.
+An artifact is a folder addressed by the fingerprint of its recipe. It is *complete* when its
+manifest is there, is whole, names this fingerprint, and lists files that have the recorded sizes
+(and, where asked, digests). Nothing else counts: not a file's existence, not a job's exit code.
 
-Publishing: digest every file, write the manifest, flush both to disk, rename the folder into place. A reader sees
-the old state or the new one. Standard library only: the task wrapper runs this inside every SLURM task.
+Publishing: digest every file, write the manifest, flush both to disk, rename the folder into place.
+A reader sees the old state or the new one. Standard library only: the task wrapper runs this inside
+every SLURM task.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class FileRecord:
 class Manifest:
     """What an artifact is, what it was made from, and by what.
 
-    `inputs` maps an asset to the fingerprints that were read, by partition. `metadata` and `checks` are what the
-    stage reported; `provenance` is where and when it ran (git commit, library versions, job ids, seconds).
+    `inputs` maps an asset to the fingerprints that were read, by partition. `metadata` and `checks`
+    are what the stage reported; `provenance` is where and when it ran (git commit, library
+    versions, job ids, seconds).
     """
 
     asset: str
@@ -111,13 +113,15 @@ class ArtifactStore:
         folder = self.layout.artifact(asset, fingerprint)
         if found.is_complete:
             return folder
-        raise ArtifactError(f"{asset}: {folder} is {found.reason}. Materialize {asset} for this partition first.")
+        raise ArtifactError(
+            f"{asset}: {folder} is {found.reason}. Materialize {asset} for this partition first."
+        )
 
     def publish(self, manifest: Manifest, output: Path) -> Manifest:
         """Move the finished folder `output` to its address; return the manifest that stands there.
 
-        When a complete artifact is already there, it stays and `output` is left alone. A broken one is moved to
-        the trash. Raises: ArtifactError when `output` holds no file.
+        When a complete artifact is already there, it stays and `output` is left alone. A broken one
+        is moved to the trash. Raises: ArtifactError when `output` holds no file.
         """
         standing = self.inspect(manifest.asset, manifest.fingerprint).manifest
         if standing is not None:
@@ -126,7 +130,8 @@ class ArtifactStore:
         files = tuple(_record(path, output) for path in sorted(_files_below(output)))
         if not files:
             raise ArtifactError(
-                f"{manifest.asset}[{manifest.partition}]: the stage ended without writing a file to {output}; "
+                f"{manifest.asset}[{manifest.partition}]: the stage ended without writing a file "
+                f"to {output}; "
                 "an artifact needs at least one. Look at the stage's log."
             )
         complete = Manifest(**{**_fields(manifest), "files": files})
@@ -157,7 +162,9 @@ class ArtifactStore:
 
     @contextlib.contextmanager
     def claim(self, asset: str, fingerprint: str) -> Iterator[bool]:
-        """Try to lock an artifact; yield whether we hold it. The lock ends with the process, however it ends."""
+        """Try to lock an artifact; yield whether we hold it. The lock ends with the process,
+        however it ends.
+        """
         with self._open_claim(asset, fingerprint) as handle:
             yield _try_lock(handle)
 
@@ -216,7 +223,9 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
 
 
 def _sealed(manifest: Manifest) -> dict[str, Any]:
-    """Return the manifest as JSON with its own digest, so that a torn or edited one is recognised."""
+    """Return the manifest as JSON with its own digest, so that a torn or edited one is
+    recognised.
+    """
     body = json.loads(json.dumps({"format": MANIFEST_FORMAT, **asdict(manifest)}))
     return {**body, "seal": digest_of(body)}
 

@@ -1,11 +1,13 @@
-"""The catalog: every dataset, pool member and experiment that the files in `configs/` declare, checked.
+"""The catalog: every dataset, pool member and experiment that the files in `configs/` declare,
+checked.
 
-In: a config folder (`models.yaml`, `leaderboard.yaml`, `datasets/`, `defaults/`, `experiments/`). Out: the partitions
-of the graph, and for each (asset, partition) the resolved config of its stage. A wrong file is a ConfigError that names
-file, key, value and what is allowed; nothing of a catalog with a wrong file is used.
+In: a config folder (`models.yaml`, `leaderboard.yaml`, `datasets/`, `defaults/`, `experiments/`).
+Out: the partitions of the graph, and for each (asset, partition) the resolved config of its stage.
+A wrong file is a ConfigError that names file, key, value and what is allowed; nothing of a catalog
+with a wrong file is used.
 
-A resolved config names models and data by content (digest or pinned revision); where they lie on this machine is kept
-apart, in `locations`, because it is no part of a recipe.
+A resolved config names models and data by content (digest or pinned revision); where they lie on
+this machine is kept apart, in `locations`, because it is no part of a recipe.
 """
 
 from __future__ import annotations
@@ -29,20 +31,24 @@ from activeuf_core.config import StrictModel, identity_of, parse
 from activeuf_core.digests import DigestCache
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.evals.benchmarks import BENCHMARKS
+from activeuf_core.fingerprint import digest_of
 from activeuf_core.paths import Layout
-from activeuf_core.stages import Stage, stage_of
+from activeuf_core.stages import STAGES, Stage, stage_of
 
 MEMBER_SEPARATOR = "--"
 UNPARTITIONED = "all"
-"""The partition name that stands for an asset without partitions in recipes, manifests and folders."""
+"""The partition name that stands for an asset without partitions in recipes, manifests and
+folders.
+"""
 
 
 @dataclass(frozen=True)
 class Resolved:
     """A stage's config for one partition.
 
-    `full` is what the stage gets, `identity` the part that differs from the defaults and enters the fingerprint: so a
-    new setting with a default leaves every artifact fresh (a changed default is caught by the code lock).
+    `full` is what the stage gets, `identity` the part that differs from the defaults and enters the
+    fingerprint: so a new setting with a default leaves every artifact fresh (a changed default is
+    caught by the code lock).
     """
 
     full: Mapping[str, Any]
@@ -79,8 +85,13 @@ class Catalog:
         Raises: ConfigError, for the first wrong file.
         """
         if not folder.is_dir():
-            raise ConfigError(f"{folder}: is not a folder. Set ACTIVEUF_CONFIGS to a folder with datasets/ and experiments/.")
-        references = References(read_models(folder), folder.parent, layout, DigestCache(layout.digests))
+            raise ConfigError(
+                f"{folder}: is not a folder. Set ACTIVEUF_CONFIGS to a folder with datasets/ and "
+                "experiments/."
+            )
+        references = References(
+            read_models(folder), folder.parent, layout, DigestCache(layout.digests)
+        )
         datasets = read_dataset_files(folder)
         experiments = read_experiment_files(folder)
         return cls(datasets, experiments, read_leaderboard(folder), references)
@@ -142,16 +153,35 @@ class Catalog:
         return self.resolved(asset, partition).identity
 
     def leaderboard_config(self, scores: Mapping[str, str]) -> dict[str, Any]:
-        """Return the leaderboard's config for the experiments that have scores (experiment → fingerprint)."""
+        """Return the leaderboard's config for the experiments that have scores (experiment →
+        fingerprint).
+        """
         rows = []
         for experiment, found in sorted(scores.items()):
             file = self.experiments[experiment]
             loop = self.resolved("preference_dataset", experiment).full
-            facts = {"dataset": file.dataset, "acquisition": loop["acquisition"]["method"], "seed": loop["seed"]}
+            facts = {
+                "dataset": file.dataset,
+                "acquisition": loop["acquisition"]["method"],
+                "seed": loop["seed"],
+                "settings": self._settings_but_seeds(experiment),
+            }
             rows.append({"experiment": experiment, "scores": found, **facts})
         return {"rows": rows, "baseline": self.leaderboard.baseline}
 
-    def _resolve(self, model: type[StrictModel], section: Mapping[str, Any], where: str) -> Resolved:
+    def _settings_but_seeds(self, experiment: str) -> str:
+        """Return a digest of all that an experiment sets but its seeds."""
+        assets = [
+            stage.asset
+            for stage in STAGES
+            if stage.dimension == "experiment" and stage.asset != "wandb_summary"
+        ]
+        sections = [dict(self.config(asset, experiment)) for asset in assets]
+        return digest_of([{k: v for k, v in one.items() if k != "seed"} for one in sections])
+
+    def _resolve(
+        self, model: type[StrictModel], section: Mapping[str, Any], where: str
+    ) -> Resolved:
         locations: dict[str, str] = {}
         plain = self._references.resolve(section, where, locations)
         checked = parse(model, plain, where)
@@ -171,17 +201,32 @@ class Catalog:
         dataset = self.dataset_of(stage.dimension, partition)
         member = partition.removeprefix(dataset + MEMBER_SEPARATOR)
         file_of_dataset = self.datasets[dataset]
-        return file_of_dataset.section(stage.asset, member), f"{file_of_dataset.path} ({stage.asset})"
+        return file_of_dataset.section(
+            stage.asset, member
+        ), f"{file_of_dataset.path} ({stage.asset})"
 
     def _check(self) -> None:
         """Resolve every partition once, so that a wrong file is refused now and not in a job."""
         for file in self.experiments.values():
             if file.dataset not in self.datasets:
-                raise ConfigError(f"{file.path}: key 'dataset' has the value {file.dataset!r}; {choose_from(file.dataset, self.datasets)}.")
+                raise ConfigError(
+                    f"{file.path}: key 'dataset' has the value {file.dataset!r}; "
+                    f"{choose_from(file.dataset, self.datasets)}."
+                )
         baseline = self.leaderboard.baseline
         if baseline is not None and baseline not in self.experiments:
-            raise ConfigError(f"leaderboard.yaml: key 'baseline' has the value {baseline!r}; {choose_from(baseline, self.experiments)}.")
-        assets = ("prompts", "candidate_pool", "features", "completions", "annotations", "preference_dataset")
+            raise ConfigError(
+                f"leaderboard.yaml: key 'baseline' has the value {baseline!r}; "
+                f"{choose_from(baseline, self.experiments)}."
+            )
+        assets = (
+            "prompts",
+            "candidate_pool",
+            "features",
+            "completions",
+            "annotations",
+            "preference_dataset",
+        )
         trained = ("dpo_model", "reward_model", *(row.asset for row in BENCHMARKS))
         for asset in (*assets, *trained):
             for partition in self.partitions(asset):

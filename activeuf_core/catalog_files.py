@@ -1,10 +1,12 @@
 """The files of a config folder: their shapes, and how references in them become identities.
 
-    models.yaml          name → {path} or {hub, revision}
-    leaderboard.yaml     {baseline: experiment}
+    models.yaml              name → {path} or {hub, revision}
+    leaderboard.yaml         {baseline: experiment}
     datasets/<name>.yaml     prompts, model pool, judge, candidate pool, features of one dataset
-    defaults/<name>.yaml     values that datasets or experiments share; a file names one as `extends`
+    defaults/<name>.yaml     values that datasets or experiments share; a file `extends` one
     experiments/<name>.yaml  one experiment: dataset, loop, trainings, benchmarks
+
+In: YAML files. Out: checked bodies, and resolved sections of stages.
 """
 
 from __future__ import annotations
@@ -33,10 +35,14 @@ class Place(StrictModel):
     """Where a model or data set is: a local path, or a hub id with a pinned revision."""
 
     path: str | None = None
-    """Absolute, or relative to the folder that holds `configs/`. `$NAME` is replaced from the environment."""
+    """Absolute, or relative to the folder that holds `configs/`. `$NAME` is replaced from the
+    environment.
+    """
     hub: str | None = None
     revision: str | None = None
-    """Commit or tag of the hub repository. A branch such as `main` can move under a finished artifact."""
+    """Commit or tag of the hub repository. A branch such as `main` can move under a finished
+    artifact.
+    """
 
     @model_validator(mode="after")
     def _is_one_place(self) -> Place:
@@ -126,7 +132,9 @@ class ExperimentFile:
         if asset in ("dpo_model", "reward_model"):
             return {"seed": self.body.seed, **getattr(self.body, asset)}
         if asset == "scores":
-            titles = {row.name: self._benchmark(row.name).get("title") or row.title for row in BENCHMARKS}
+            titles = {
+                row.name: self._benchmark(row.name).get("title") or row.title for row in BENCHMARKS
+            }
             return {"benchmarks": [row.name for row in BENCHMARKS], "titles": titles}
         if asset == "wandb_summary":
             return {"experiment": experiment}
@@ -148,12 +156,18 @@ class References:
     layout: Layout
     digests: DigestCache = field(repr=False)
 
-    def resolve(self, section: Mapping[str, Any], where: str, locations: dict[str, str]) -> dict[str, Any]:
-        """Return the section with every reference as {name, identity}; add where each lies to `locations`."""
+    def resolve(
+        self, section: Mapping[str, Any], where: str, locations: dict[str, str]
+    ) -> dict[str, Any]:
+        """Return the section with every reference as {name, identity}; add where each lies to
+        `locations`.
+        """
         plain: dict[str, Any] = {}
         for key, value in section.items():
             if key in MODEL_KEYS and isinstance(value, str):
-                plain[key] = self._reference(value, self._model(value, key, where), where, locations)
+                plain[key] = self._reference(
+                    value, self._model(value, key, where), where, locations
+                )
             elif key in DATA_KEYS and isinstance(value, Mapping) and "identity" not in value:
                 place = parse(Place, value, f"{where}, key {key!r}")
                 name = place.hub or Path(str(place.path)).name
@@ -166,10 +180,15 @@ class References:
 
     def _model(self, name: str, key: str, where: str) -> Place:
         if name not in self.models:
-            raise ConfigError(f"{where}: key {key!r} has the value {name!r}, which models.yaml does not declare; {choose_from(name, self.models)}.")
+            raise ConfigError(
+                f"{where}: key {key!r} has the value {name!r}, which models.yaml does not "
+                f"declare; {choose_from(name, self.models)}."
+            )
         return self.models[name]
 
-    def _reference(self, name: str, place: Place, where: str, locations: dict[str, str]) -> dict[str, str]:
+    def _reference(
+        self, name: str, place: Place, where: str, locations: dict[str, str]
+    ) -> dict[str, str]:
         if place.hub is not None:
             locations[name] = f"{place.hub}@{place.revision}"
             return {"name": name, "identity": f"hub:{place.hub}@{place.revision}"}
@@ -182,7 +201,10 @@ class References:
         try:
             expanded = string.Template(text).substitute(names)
         except (KeyError, ValueError) as error:
-            raise ConfigError(f"{where}: path {text!r} names the variable {error}, which is not set. Set it, or write the path out.") from None
+            raise ConfigError(
+                f"{where}: path {text!r} names the variable {error}, which is not set. Set it, or "
+                "write the path out."
+            ) from None
         return self.project / expanded
 
 
@@ -194,8 +216,14 @@ def read_models(folder: Path) -> dict[str, Place]:
     entries = read_yaml(path)
     for name, value in entries.items():
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path}: key {name!r} has the value {value!r}; expected {{path: …}} or {{hub: …, revision: …}}.")
-    return {check_key(name, "model", path): parse(Place, value, f"{path} ({name})") for name, value in entries.items()}
+            raise ConfigError(
+                f"{path}: key {name!r} has the value {value!r}; expected {{path: …}} or "
+                f"{{hub: …, revision: …}}."
+            )
+    return {
+        check_key(name, "model", path): parse(Place, value, f"{path} ({name})")
+        for name, value in entries.items()
+    }
 
 
 def read_leaderboard(folder: Path) -> LeaderboardFile:
@@ -209,7 +237,10 @@ def read_dataset_files(folder: Path) -> dict[str, DatasetFile]:
     files = {}
     for name, path in _named_files(folder / "datasets", "dataset").items():
         if "--" in name:
-            raise ConfigError(f"{path}: dataset {name!r} contains '--', which separates it from pool members in keys. Rename it.")
+            raise ConfigError(
+                f"{path}: dataset {name!r} contains '--', which separates it from pool members in "
+                "keys. Rename it."
+            )
         body = parse(DatasetBody, _with_defaults(path, folder), path)
         for member in body.model_pool:
             check_key(f"{name}--{member}", "pool member", path)
@@ -236,7 +267,9 @@ def _with_defaults(path: Path, folder: Path) -> dict[str, Any]:
         return own
     known = _named_files(folder / "defaults", "defaults")
     if base not in known:
-        raise ConfigError(f"{path}: key 'extends' has the value {base!r}; {choose_from(base, known)}.")
+        raise ConfigError(
+            f"{path}: key 'extends' has the value {base!r}; {choose_from(base, known)}."
+        )
     return merge(read_yaml(known[base]), own)
 
 
@@ -255,7 +288,10 @@ def _named_files(folder: Path, what: str) -> dict[str, Path]:
         name = check_key(path.stem, what, path)
         if name.casefold() in folded:
             other = folded[name.casefold()]
-            raise ConfigError(f"{path}: {what} {name!r} is declared twice; the other file is {other}. Remove or rename one.")
+            raise ConfigError(
+                f"{path}: {what} {name!r} is declared twice; the other file is {other}. Remove or "
+                "rename one."
+            )
         folded[name.casefold()] = path
         found[name] = path
     return found

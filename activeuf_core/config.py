@@ -1,7 +1,7 @@
 """Config files as data: strict models, and errors that name file, key, value and what is allowed.
 
-In: YAML files. Out: frozen pydantic models. Each room declares its own model in `<room>/config.py`, beside the
-code that reads it; this module only knows how to check one.
+In: YAML files. Out: frozen pydantic models. Each room declares its own model in `<room>/config.py`,
+beside the code that reads it; this module only knows how to check one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from activeuf_core.errors import ConfigError, choose_from
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,199}")
-"""Names that become partition keys and folders. No `,` (the backfill command splits on it), no `/` or `|`."""
+"""Names that become partition keys and folders. No `,` (the backfill command splits on it), no `/`
+or `|`.
+"""
 
 
 class StrictModel(BaseModel):
@@ -27,12 +29,16 @@ class StrictModel(BaseModel):
 
     @property
     def is_light(self) -> bool:
-        """Whether a stage with this config only moves rows: many such units then share one process."""
+        """Whether a stage with this config only moves rows: many such units then share one
+        process.
+        """
         return False
 
 
 class ModelRef(StrictModel):
-    """A model by name; `identity` is its pinned hub revision or the digest of its folder, never its path."""
+    """A model by name; `identity` is its pinned hub revision or the digest of its folder, never its
+    path.
+    """
 
     name: str
     identity: str
@@ -56,7 +62,8 @@ def check_key(name: str, what: str, where: Path | str) -> str:
     if KEY_PATTERN.fullmatch(name) and ".." not in name:
         return name
     raise ConfigError(
-        f"{where}: {what} {name!r} cannot be a partition key. Allowed: letters, digits and . _ - = +, "
+        f"{where}: {what} {name!r} cannot be a partition key. Allowed: letters, digits and . _ - "
+        "= +, "
         "at most 200 characters, no '..', beginning with a letter or a digit. Rename it."
     )
 
@@ -64,12 +71,15 @@ def check_key(name: str, what: str, where: Path | str) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds one mapping.
 
-    Raises: ConfigError when the file is missing, is not YAML, repeats a key, or holds something else.
+    Raises: ConfigError when the file is missing, is not YAML, repeats a key, or holds something
+    else.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Check the path and its rights.") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error}). Check the path and its rights."
+        ) from error
     try:
         data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader subclass
     except yaml.YAMLError as error:
@@ -77,14 +87,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: holds a {type(data).__name__}, expected a mapping of keys to values.")
+        raise ConfigError(
+            f"{path}: holds a {type(data).__name__}, expected a mapping of keys to values."
+        )
     return data
 
 
 def parse(model: type[Section], data: Mapping[str, Any], where: Path | str) -> Section:
     """Check `data` against `model`.
 
-    Raises: ConfigError with one line per wrong key: where it stands, its value, and what is allowed.
+    Raises: ConfigError with one line per wrong key: where it stands, its value, and what is
+    allowed.
     """
     try:
         return model.model_validate(dict(data))
@@ -94,10 +107,11 @@ def parse(model: type[Section], data: Mapping[str, Any], where: Path | str) -> S
 
 
 def identity_of(section: BaseModel) -> dict[str, Any]:
-    """Return what distinguishes a section: required values, the names of variants, and all that is not a default.
+    """Return what distinguishes a section: required values, the names of variants, and all that is
+    not a default.
 
-    So a new setting with a default changes no fingerprint. A default that changes is a change of code, which the
-    code lock catches.
+    So a new setting with a default changes no fingerprint. A default that changes is a change of
+    code, which the code lock catches.
     """
     found: dict[str, Any] = {}
     plain = section.model_dump(mode="json")
@@ -115,8 +129,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(below, value) if both else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -133,9 +149,11 @@ def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:
 
 
 def _walk(model: type[BaseModel], path: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
-    """Follow an error's path; return it as a person would write it, and the model that owns its last key.
+    """Follow an error's path; return it as a person would write it, and the model that owns its
+    last key.
 
-    pydantic puts the name of a chosen variant into the path (`acquisition.dts.beta`), which no file contains.
+    pydantic puts the name of a chosen variant into the path (`acquisition.dts.beta`), which no file
+    contains.
     """
     shown: list[str] = []
     variants: list[type[BaseModel]] = []
@@ -153,7 +171,9 @@ def _walk(model: type[BaseModel], path: tuple[Any, ...]) -> tuple[list[str], typ
 
 
 def _variant_name(model: type[BaseModel]) -> str | None:
-    """Return the value of the field that tells a variant from its siblings, None for a model without one."""
+    """Return the value of the field that tells a variant from its siblings, None for a model
+    without one.
+    """
     for info in model.model_fields.values():
         if get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1:
             return str(get_args(info.annotation)[0])
@@ -167,10 +187,14 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [found for inner in get_args(annotation) for found in _models_in(inner)]
 
 
-class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _UniqueKeyLoader(_Loader):
     """A safe YAML loader for which a key given twice is an error (plain YAML keeps the last one).
 
-    libyaml's loader where the wheel has it: ten times as fast, which thousands of experiment files feel.
+    libyaml's loader where the wheel has it: ten times as fast, which thousands of experiment files
+    feel.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

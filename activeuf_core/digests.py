@@ -1,7 +1,7 @@
 """Content digests of source files and model folders: what "the same data" means.
 
-A digest is remembered with the size, inode and modification time of every file it covers, so that a gigabyte of
-weights is read once and afterwards only looked at.
+A digest is remembered with the size, inode and modification time of every file it covers, so that a
+gigabyte of weights is read once and afterwards only looked at.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@
     ├── ArtifactError          an artifact is missing, incomplete or corrupt        (permanent)
     └── LaunchError            a launcher could not start, find or end a job        (retryable)
 
-A message says what failed, the value, what was allowed, and what to do next. *Permanent* means that the same
-input fails again, so nothing retries it. To add a class: put it in the tree above, say when it is raised, and
-raise it at a boundary (a file, a config, a cluster), never to steer control flow.
+A message says what failed, the value, what was allowed, and what to do next. *Permanent* means that
+the same input fails again, so nothing retries it. To add a class: put it in the tree above, say
+when it is raised, and raise it at a boundary (a file, a config, a cluster), never to steer control
+flow.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fingerprints: the identity of an artifact is the digest of its recipe.
 
-A recipe is (asset, stage version, resolved config, fingerprints of the artifacts it reads, generation). What only
-says where or how fast something runs (launcher, cluster, paths, log level, tracking, number of processes) is never
-part of one. Standard library only.
+A recipe is (asset, stage version, resolved config, fingerprints of the artifacts it reads,
+generation). What only says where or how fast something runs (launcher, cluster, paths, log level,
+tracking, number of processes) is never part of one. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ def canonical_json(value: Any) -> str:
 
     Raises: ValueError for NaN and infinities, which have no equal.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+    )
 
 
 def digest_of(value: Any) -> str:
@@ -37,8 +39,8 @@ def fingerprint(
 ) -> str:
     """Return the fingerprint of a recipe.
 
-    Args: inputs: per asset that is read, the fingerprints of the partitions that are read. Their order and the
-    names of the partitions do not count: what was renamed is still the same.
+    Args: inputs: per asset that is read, the fingerprints of the partitions that are read. Their
+    order and the names of the partitions do not count: what was renamed is still the same.
     """
     recipe: dict[str, Any] = {
         "asset": asset,

@@ -1,7 +1,7 @@
 """What a launcher is asked to run: a job of one or more units, each one artifact in the making.
 
-Units of one job share a process, one after the other: the benchmarks of one model share one model load, and each is
-published on its own as soon as it is done. Standard library only.
+Units of one job share a process, one after the other: the benchmarks of one model share one model
+load, and each is published on its own as soon as it is done. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from activeuf_core.artifacts import read_json
 class Unit:
     """One artifact to make.
 
-    `inputs` maps an asset to the folders to read, by partition; `input_fingerprints` says the same by identity.
-    `locations` maps the name of a model or data source to where it lies on this machine. `runtime` holds what may
-    differ between two runs of the same recipe: threads, tracking.
+    `inputs` maps an asset to the folders to read, by partition; `input_fingerprints` says the same
+    by identity. `locations` maps the name of a model or data source to where it lies on this
+    machine. `runtime` holds what may differ between two runs of the same recipe: threads, tracking.
     """
 
     asset: str
@@ -45,7 +45,8 @@ class Unit:
 class Job:
     """One process: `python -m <module>` over its units.
 
-    `weight` is how many of a launcher's slots it takes. `environment` is written to disk: it never holds a secret.
+    `weight` is how many of a launcher's slots it takes. `environment` is written to disk: it never
+    holds a secret.
     """
 
     job_id: str

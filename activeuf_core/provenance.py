@@ -1,4 +1,6 @@
-"""Where a result came from: the code's commit and the versions of the libraries that were really loaded."""
+"""Where a result came from: the code's commit and the versions of the libraries that were really
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ LIBRARIES = (
 
 @functools.cache
 def git_commit() -> str:
-    """Return the commit of the checkout, with `+changes` when files differ from it; '' outside a checkout."""
+    """Return the commit of the checkout, with `+changes` when files differ from it; '' outside a
+    checkout.
+    """
     commit = _git("rev-parse", "HEAD")
     return commit + ("+changes" if commit and _git("status", "--porcelain", "-uno") else "")
 
@@ -47,7 +51,11 @@ def _version(name: str) -> str:
 def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, timeout=10, check=False
+            ["git", "-C", str(PROJECT), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

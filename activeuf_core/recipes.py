@@ -1,7 +1,8 @@
 """Recipes: for every (asset, partition), what it is made from, and so its expected fingerprint.
 
-A pure function of the config files, the stage versions and the counts of purposeful re-runs; nobody is asked, nothing
-is run. Only *optional* inputs look at the store: a table of scores is made from the scores that exist.
+A pure function of the config files, the stage versions and the counts of purposeful re-runs; nobody
+is asked, nothing is run. Only *optional* inputs look at the store: a table of scores is made from
+the scores that exist.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ Node = tuple[str, str]
 class Recipe:
     """What one artifact is made from.
 
-    `inputs`: per asset, the fingerprints to read by partition. `base`: the fingerprint before any purposeful re-run.
-    `absent`: optional inputs that are not there now.
+    `inputs`: per asset, the fingerprints to read by partition. `base`: the fingerprint before any
+    purposeful re-run. `absent`: optional inputs that are not there now.
     """
 
     asset: str
@@ -76,11 +77,15 @@ class RecipeBook:
         )
 
     def forget(self, asset: str, partition: str) -> None:
-        """Compute a recipe anew when next asked: its optional inputs or its generation have changed."""
+        """Compute a recipe anew when next asked: its optional inputs or its generation have
+        changed.
+        """
         self._known.pop((asset, partition), None)
 
     def forget_all(self) -> None:
-        """Compute every recipe anew when next asked: a new generation changes all that is downstream."""
+        """Compute every recipe anew when next asked: a new generation changes all that is
+        downstream.
+        """
         self._known.clear()
 
     def _compute(self, stage: Stage, partition: str) -> Recipe:
@@ -89,8 +94,15 @@ class RecipeBook:
         for item in stage.inputs:
             found: dict[str, str] = {}
             for key in self.catalog.upstream_partitions(stage, partition, item.asset):
-                above = self._current(item.asset, key) if item.optional else self.recipe(item.asset, key)
-                if item.optional and not self.store.inspect(item.asset, above.fingerprint).is_complete:
+                above = (
+                    self._current(item.asset, key)
+                    if item.optional
+                    else self.recipe(item.asset, key)
+                )
+                if (
+                    item.optional
+                    and not self.store.inspect(item.asset, above.fingerprint).is_complete
+                ):
                     absent.append((item.asset, key))
                 else:
                     found[key] = above.fingerprint
@@ -106,7 +118,9 @@ class RecipeBook:
             inputs=inputs,
             generation=generation,
             base=base,
-            fingerprint=fingerprint(stage.asset, stage.version, config, _values(inputs), generation),
+            fingerprint=fingerprint(
+                stage.asset, stage.version, config, _values(inputs), generation
+            ),
             absent=tuple(absent),
         )
 
@@ -116,7 +130,9 @@ class RecipeBook:
             self.forget(asset, partition)
         return self.recipe(asset, partition)
 
-    def _config(self, stage: Stage, partition: str, inputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    def _config(
+        self, stage: Stage, partition: str, inputs: Mapping[str, Mapping[str, str]]
+    ) -> Mapping[str, Any]:
         if stage.asset == "leaderboard":
             return self.catalog.leaderboard_config(inputs["scores"])
         return self.catalog.config(stage.asset, partition)

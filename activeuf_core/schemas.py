@@ -1,8 +1,8 @@
 """The rows that cross a stage, as Arrow schemas, and the two functions that read and write them.
 
-A prompt and an answer are conversations: lists of messages {role, content}, the form that TRL and chat templates use.
-`constraints` and `ratings` are JSON texts, because their keys differ from row to row. A missing rating or overall
-score is null: it is never a zero.
+A prompt and an answer are conversations: lists of messages {role, content}, the form that TRL and
+chat templates use. `constraints` and `ratings` are JSON texts, because their keys differ from row
+to row. A missing rating or overall score is null: it is never a zero.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ COMPLETION = pa.schema(
         pa.field("given_rating", pa.float64()),
     ]
 )
-"""One model's answer; `given_rating` is a judgement that came with the data, in the data's own unit."""
+"""One model's answer; `given_rating` is a judgement that came with the data, in the data's own
+unit.
+"""
 
 ANNOTATION = pa.schema(
     [
@@ -53,7 +55,9 @@ ANNOTATION = pa.schema(
         pa.field("overall_score", pa.float64()),
     ]
 )
-"""One judgement; `ratings` is a JSON object aspect → rating, `overall_score` null when nothing could be rated."""
+"""One judgement; `ratings` is a JSON object aspect → rating, `overall_score` null when nothing
+could be rated.
+"""
 
 CANDIDATE = pa.schema(
     [
@@ -67,7 +71,9 @@ CANDIDATE = pa.schema(
         pa.field("overall_score", pa.float64()),
     ]
 )
-"""One completion of one prompt with its annotation; rows of a prompt are adjacent, models in alphabetical order."""
+"""One completion of one prompt with its annotation; rows of a prompt are adjacent, models in
+alphabetical order.
+"""
 
 PREFERENCE = pa.schema(
     [
@@ -83,7 +89,9 @@ PREFERENCE = pa.schema(
         pa.field("batch_index", pa.int32()),
     ]
 )
-"""One comparison in TRL's conversational form with an explicit prompt; `batch_index` is the loop's batch."""
+"""One comparison in TRL's conversational form with an explicit prompt; `batch_index` is the loop's
+batch.
+"""
 
 
 def user_message(text: str) -> list[dict[str, str]]:
@@ -102,7 +110,8 @@ def last_user_text(messages: Sequence[Mapping[str, str]]) -> str:
 
 
 def write_rows(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write rows to a Parquet file, in groups of 4,096 so that memory stays flat; return their number.
+    """Write rows to a Parquet file, in groups of 4,096 so that memory stays flat; return their
+    number.
 
     Raises: DataError when a row does not fit the schema, naming the row.
     """

@@ -1,7 +1,8 @@
 """One seed in, one independent stream per purpose out.
 
-A stage never touches global random state: it asks for a stream by the seed of its config and a purpose. Streams of
-different purposes are independent, and the same (seed, purpose) gives the same stream in every process.
+A stage never touches global random state: it asks for a stream by the seed of its config and a
+purpose. Streams of different purposes are independent, and the same (seed, purpose) gives the same
+stream in every process.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The furniture of every stage: how it is started, what it reads, how it reports.
 
-`python -m activeuf_core.<stage> --config job.json --run-dir DIR` runs the units of a job one after the other. A stage
-is a function `run(context)`; it reads `context.input(...)`, writes files to `context.output`, and reports progress,
-metrics, metadata and checks. It never publishes: whoever started it does (`activeuf_core.task`).
+`python -m activeuf_core.<stage> --config job.json --run-dir DIR` runs the units of a job one after
+the other. A stage is a function `run(context)`; it reads `context.input(...)`, writes files to
+`context.output`, and reports progress, metrics, metadata and checks. It never publishes: whoever
+started it does (`activeuf_core.task`).
 
-By hand, `--config` may also be one unit in short, as YAML or JSON: `asset`, `config`, `inputs` (asset: folder) and
-`locations` (model or data name: path).
+By hand, `--config` may also be one unit in short, as YAML or JSON: `asset`, `config`, `inputs`
+(asset: folder) and `locations` (model or data name: path).
 """
 
 from __future__ import annotations
@@ -70,12 +71,19 @@ class StageContext:
         """
         folders = self.inputs(asset)
         if len(folders) != 1:
-            raise DataError(f"{self.asset}[{self.partition}]: expected one {asset}, got {len(folders)}: {sorted(folders)}.")
+            raise DataError(
+                f"{self.asset}[{self.partition}]: expected one {asset}, got {len(folders)}: "
+                f"{sorted(folders)}."
+            )
         return next(iter(folders.values()))
 
     def inputs(self, asset: str) -> dict[str, Path]:
-        """Return the folders of all partitions of `asset` that this unit reads, by partition; {} when none."""
-        return {partition: Path(path) for partition, path in self.unit.inputs.get(asset, {}).items()}
+        """Return the folders of all partitions of `asset` that this unit reads, by partition; {}
+        when none.
+        """
+        return {
+            partition: Path(path) for partition, path in self.unit.inputs.get(asset, {}).items()
+        }
 
     def locate(self, ref: ModelRef | DataRef) -> str:
         """Return where a named model or data source lies: a path, or a hub id with `@revision`.
@@ -86,7 +94,9 @@ class StageContext:
             return self.unit.locations[ref.name]
         except KeyError:
             known = choose_from(ref.name, self.unit.locations)
-            raise ConfigError(f"{self.asset}[{self.partition}]: nobody says where {ref.name!r} lies; {known}.") from None
+            raise ConfigError(
+                f"{self.asset}[{self.partition}]: nobody says where {ref.name!r} lies; {known}."
+            ) from None
 
     def progress(self, done: int, total: int, unit: str = "rows") -> None:
         """Say how far the work is; cheap enough to call at every step."""
@@ -101,7 +111,9 @@ class StageContext:
 
     def log_metrics(self, step: int, **values: float) -> None:
         """Append one line to metrics.jsonl; values that are not finite are written as null."""
-        line = {name: (value if abs(value) < float("inf") else None) for name, value in values.items()}
+        line = {
+            name: (value if abs(value) < float("inf") else None) for name, value in values.items()
+        }
         with (self.output / METRICS).open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"step": step, **line}) + "\n")
 
@@ -124,9 +136,24 @@ class StageContext:
         """Report a picture that the stage wrote below its output."""
         self.metadata[name] = {"kind": "plot", "path": path.relative_to(self.output).as_posix()}
 
-    def check(self, name: str, passed: bool, description: str, *, blocking: bool = False, **values: float | str) -> None:
-        """Report a fact that an asset check shows. A failed blocking check stops everything downstream."""
-        found = {"name": name, "passed": bool(passed), "description": description, "blocking": blocking}
+    def check(
+        self,
+        name: str,
+        passed: bool,
+        description: str,
+        *,
+        blocking: bool = False,
+        **values: float | str,
+    ) -> None:
+        """Report a fact that an asset check shows. A failed blocking check stops everything
+        downstream.
+        """
+        found = {
+            "name": name,
+            "passed": bool(passed),
+            "description": description,
+            "blocking": blocking,
+        }
         self.checks.append({**found, "values": values})
 
     def finish(self) -> None:
@@ -149,13 +176,17 @@ Run = Callable[[StageContext], None]
 def main(runs: Mapping[str, str]) -> int:
     """Run a stage from the command line; return the exit code.
 
-    Args: runs: per asset that the stage makes, `module:function`; imported when first needed, so that a stage does not
-    pay for its neighbours.
+    Args: runs: per asset that the stage makes, `module:function`; imported when first needed, so
+    that a stage does not pay for its neighbours.
     """
     arguments = _arguments()
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
+    )
     folder = Path(arguments.run_dir).absolute()
-    failed = [unit for unit, where in _units(arguments.config, folder) if not _run_unit(unit, where, runs)]
+    failed = [
+        unit for unit, where in _units(arguments.config, folder) if not _run_unit(unit, where, runs)
+    ]
     return 1 if failed else 0
 
 
@@ -168,7 +199,7 @@ def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
     log.info("%s[%s] begins", unit.asset, unit.partition)
     try:
         _load(runs, unit.asset)(context)
-    except Exception as error:  # noqa: BLE001 - the boundary of a unit: recorded, and the exit code says so
+    except Exception as error:  # noqa: BLE001 - the boundary of a unit: recorded
         _record_failure(folder, unit, error)
         return False
     context.finish()
@@ -198,8 +229,12 @@ def _load(runs: Mapping[str, str], asset: str) -> Run:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run one stage over the units of a job.")
-    parser.add_argument("--config", type=Path, required=True, help="job.json, or one unit as YAML or JSON")
-    parser.add_argument("--run-dir", type=Path, required=True, help="folder for output, progress and logs")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="job.json, or one unit as YAML or JSON"
+    )
+    parser.add_argument(
+        "--run-dir", type=Path, required=True, help="folder for output, progress and logs"
+    )
     return parser.parse_args()
 
 

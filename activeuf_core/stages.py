@@ -1,10 +1,10 @@
 """THE table of assets: what exists, in flow order, what each reads, and which module makes it.
 
     prompts → completions → annotations → candidate_pool → features → preference_dataset
-                                                              → dpo_model, reward_model → scores → leaderboard
+        → dpo_model, reward_model → scores → leaderboard
 
-The graph, the fingerprints, the code lock and the docs are all made from this table. `version` enters the fingerprint:
-raise it when a change can change results (`docs/code-identity.md`).
+The graph, the fingerprints, the code lock and the docs are all made from this table. `version`
+enters the fingerprint: raise it when a change can change results (`docs/code-identity.md`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ Dimension = Literal["dataset", "member", "experiment", "none"]
 
 @dataclass(frozen=True)
 class Check:
-    """A fact about an artifact that its stage reports; a failed blocking one stops everything downstream."""
+    """A fact about an artifact that its stage reports; a failed blocking one stops everything
+    downstream.
+    """
 
     name: str
     description: str
@@ -52,10 +54,11 @@ class Input:
 class Stage:
     """One asset.
 
-    `dimension` says what its partitions are; `weight` is how many of a launcher's slots a job of it takes (0: it is
-    light enough not to count); `shares_process` lets units that read the same inputs run in one process, and units whose
-    config is light share one anyway; `placement` is where it runs: on the cluster, or beside the orchestrator because
-    it needs the network or takes a moment.
+    `dimension` says what its partitions are; `weight` is how many of a launcher's slots a job of it
+    takes (0: it is light enough not to count); `shares_process` lets units that read the same
+    inputs run in one process, and units whose config is light share one anyway; `placement` is
+    where it runs: on the cluster, or beside the orchestrator because it needs the network or takes
+    a moment.
     """
 
     asset: str
@@ -87,7 +90,10 @@ def _score_stage(row: Benchmark) -> Stage:
         inputs=(Input(row.model),),
         dimension="experiment",
         group="07_evals",
-        description=f"Score of the {row.model} on {row.title}: {row.metric}, a fraction; predictions beside it.",
+        description=(
+            f"Score of the {row.model} on {row.title}: {row.metric}, a fraction; predictions "
+            "beside it."
+        ),
         kinds=("python", "json"),
         checks=(
             Check("score_in_range", "The score is a number in [0, 1].", blocking=True),
@@ -115,10 +121,14 @@ STAGES: tuple[Stage, ...] = (
         inputs=(),
         dimension="dataset",
         group="01_prompts",
-        description="Prompts of a data set: read from a file or the hub, cleaned, each with a unique id.",
+        description=(
+            "Prompts of a data set: read from a file or the hub, cleaned, each with a unique id."
+        ),
         kinds=("python", "parquet"),
         checks=(
-            Check("prompts_not_empty", "At least one prompt is left after cleaning.", blocking=True),
+            Check(
+                "prompts_not_empty", "At least one prompt is left after cleaning.", blocking=True
+            ),
             Check("prompts_unique", "No two prompts have the same text."),
             Check("prompts_length", "Few prompts were dropped for their length."),
         ),
@@ -163,10 +173,15 @@ STAGES: tuple[Stage, ...] = (
         inputs=(Input("prompts"), Input("completions"), Input("annotations")),
         dimension="dataset",
         group="03_annotations",
-        description="Per prompt, the completions of all members with their annotations: what the loop chooses from.",
+        description=(
+            "Per prompt, the completions of all members with their annotations: what the loop "
+            "chooses from."
+        ),
         kinds=("python", "parquet"),
         checks=(
-            Check("pool_not_empty", "At least one prompt has two or more candidates.", blocking=True),
+            Check(
+                "pool_not_empty", "At least one prompt has two or more candidates.", blocking=True
+            ),
             Check("every_model_present", "Every member of the pool has candidates."),
             Check("length_bias", "The longer completion does not win nearly always."),
         ),
@@ -179,7 +194,9 @@ STAGES: tuple[Stage, ...] = (
         inputs=(Input("candidate_pool"),),
         dimension="dataset",
         group="04_features",
-        description="A frozen model's last hidden state for every (prompt, completion), as one memory map.",
+        description=(
+            "A frozen model's last hidden state for every (prompt, completion), as one memory map."
+        ),
         kinds=("python", "pytorch", "numpy"),
         checks=(
             Check("features_finite", "No feature is NaN or infinite.", blocking=True),
@@ -194,12 +211,17 @@ STAGES: tuple[Stage, ...] = (
         inputs=(Input("candidate_pool"), Input("features")),
         dimension="experiment",
         group="05_loop",
-        description="The comparisons that the active-learning loop bought, with the loop's ENN and its metrics.",
+        description=(
+            "The comparisons that the active-learning loop bought, with the loop's ENN and its "
+            "metrics."
+        ),
         kinds=("python", "pytorch", "parquet"),
         checks=(
             Check("preferences_not_empty", "At least one comparison was labelled.", blocking=True),
             Check("chosen_differs_from_rejected", "No comparison has equal sides.", blocking=True),
-            Check("chosen_scores_higher", "Chosen never has the lower overall score.", blocking=True),
+            Check(
+                "chosen_scores_higher", "Chosen never has the lower overall score.", blocking=True
+            ),
             Check("budget_respected", "No more annotations were bought than allowed."),
             Check("length_bias", "Chosen is not nearly always the longer side."),
         ),
@@ -212,7 +234,9 @@ STAGES: tuple[Stage, ...] = (
         inputs=(Input("preference_dataset"),),
         dimension="experiment",
         group="06_training",
-        description="The policy: the base model trained with DPO on the experiment's preference dataset.",
+        description=(
+            "The policy: the base model trained with DPO on the experiment's preference dataset."
+        ),
         kinds=("python", "pytorch", "huggingface"),
         checks=_TRAINING_CHECKS,
     ),
@@ -224,7 +248,9 @@ STAGES: tuple[Stage, ...] = (
         inputs=(Input("preference_dataset"),),
         dimension="experiment",
         group="06_training",
-        description="The reward model: the base model with a scalar head, trained on the same comparisons.",
+        description=(
+            "The reward model: the base model with a scalar head, trained on the same comparisons."
+        ),
         kinds=("python", "pytorch", "huggingface"),
         checks=_TRAINING_CHECKS,
     ),
@@ -237,7 +263,9 @@ STAGES: tuple[Stage, ...] = (
         inputs=tuple(Input(row.asset, optional=True) for row in BENCHMARKS),
         dimension="experiment",
         group="08_reporting",
-        description="All scores of one experiment and their means; a missing score is named, never a zero.",
+        description=(
+            "All scores of one experiment and their means; a missing score is named, never a zero."
+        ),
         kinds=("python", "json"),
         checks=(Check("all_benchmarks_present", "No benchmark is missing."),),
         weight=0,
@@ -251,7 +279,9 @@ STAGES: tuple[Stage, ...] = (
         inputs=(Input("scores"), Input("preference_dataset")),
         dimension="experiment",
         group="08_reporting",
-        description="The experiment's W&B run: loop metrics and scores. Offline unless a key is present.",
+        description=(
+            "The experiment's W&B run: loop metrics and scores. Offline unless a key is present."
+        ),
         kinds=("python", "wandb"),
         checks=(Check("wandb_run_written", "The run was written."),),
         weight=0,

@@ -1,11 +1,12 @@
 """The task wrapper: run one job's stage process and publish each unit the moment it is done.
 
-In: a run folder with job.json. Out: artifacts in the store, `status.json`, `stage.log`. The wrapper holds a lock on
-every artifact that it works on: a second wrapper of the same artifact waits, and finds it complete. SIGTERM and
-SIGINT end the stage's whole process tree, after a grace time for a checkpoint.
+In: a run folder with job.json. Out: artifacts in the store, `status.json`, `stage.log`. The wrapper
+holds a lock on every artifact that it works on: a second wrapper of the same artifact waits, and
+finds it complete. SIGTERM and SIGINT end the stage's whole process tree, after a grace time for a
+checkpoint.
 
-Standard library only, because the start of an interpreter with imports is most of a small task's time.
-Command: `python -m activeuf_core.task RUN_FOLDER`.
+Standard library only, because the start of an interpreter with imports is most of a small task's
+time. Command: `python -m activeuf_core.task RUN_FOLDER`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,11 @@ class Task:
         command += ["--config", str(self.folder.job), "--run-dir", str(self.folder.path)]
         with self.folder.log.open("ab") as log:
             self.child = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self._environment()
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self._environment(),
             )
         while self.child.poll() is None:
             self._settle()
@@ -125,14 +130,22 @@ class Task:
         try:
             self.store.publish(manifest, folder.output)
         except (ArtifactError, OSError) as error:
-            write_json(folder.failure, {"kind": type(error).__name__, "message": str(error), "retryable": False})
+            write_json(
+                folder.failure,
+                {"kind": type(error).__name__, "message": str(error), "retryable": False},
+            )
             self.states[unit.name] = "failed"
         else:
             self.states[unit.name] = "published"
 
     def _provenance(self) -> dict[str, Any]:
         slurm = {name.lower(): os.environ[name] for name in SLURM_FACTS if name in os.environ}
-        return {"job_id": self.job.job_id, "host": platform.node(), "published": time.time(), **slurm}
+        return {
+            "job_id": self.job.job_id,
+            "host": platform.node(),
+            "published": time.time(),
+            **slurm,
+        }
 
     def _note_death(self, number: int) -> None:
         """Say of every unit that the process was killed under it: it could not say so itself."""
@@ -141,7 +154,11 @@ class Task:
         message = f"the stage process was ended by {name}.{hint} Look at {self.folder.log}."
         for unit in self.job.units:
             if self.states[unit.name] not in ("published", "failed"):
-                record = {"kind": "Killed", "message": message, "retryable": number == signal.SIGKILL}
+                record = {
+                    "kind": "Killed",
+                    "message": message,
+                    "retryable": number == signal.SIGKILL,
+                }
                 write_json(self.folder.unit(unit.name).failure, record)
                 self.states[unit.name] = "failed"
 
@@ -160,7 +177,11 @@ class Task:
         self.child.send_signal(signal.SIGKILL if again else signal.SIGTERM)
 
     def _enforce_grace(self) -> None:
-        if self.stopped_by is not None and time.monotonic() - self.stop_time > GRACE_S and self.child:
+        if (
+            self.stopped_by is not None
+            and time.monotonic() - self.stop_time > GRACE_S
+            and self.child
+        ):
             self.child.kill()
 
     def _write_status(self, state: str, exit_code: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """The readable view of an experiment: links into the store, laid out as people know it.
 
-    experiments/<key>/preference_dataset
-    experiments/<key>/models/dpo/<key>/{config.json, model.safetensors, …, results/<benchmark>/metrics.json}
+    experiments/<key>/preference_dataset experiments/<key>/models/dpo/<key>/{config.json,
+    model.safetensors, …, results/<benchmark>/metrics.json}
     experiments/<key>/models/reward_models/<key>/{config.json, model.safetensors, …, metrics.json}
     experiments/<key>/{scores, wandb_summary}
 
@@ -37,7 +37,10 @@ def refresh(layout: Layout, experiment: str, asset: str, fingerprint: str) -> No
     elif scored.model == "reward_model":
         _link(view / MODEL_FOLDERS[scored.model] / experiment / SCORE_LINK, artifact / SCORE)
     else:
-        _link(view / MODEL_FOLDERS[scored.model] / experiment / "results" / scored.name / SCORE_LINK, artifact / SCORE)
+        _link(
+            view / MODEL_FOLDERS[scored.model] / experiment / "results" / scored.name / SCORE_LINK,
+            artifact / SCORE,
+        )
 
 
 def _link(link: Path, target: Path) -> None:

@@ -7,6 +7,8 @@
     activeuf demo                 two experiments on the project's own data, then the table
     activeuf ui                   the Dagster UI on the same instance
     activeuf env                  shell lines that point `dagster …` at the same instance
+
+Exit codes: 0 done, 1 something failed, 2 wrong input, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -32,7 +34,12 @@ from activeuf_core.recipes import Node
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Active preference data, as a graph.")
+if TYPE_CHECKING:
+    from activeuf_dagster.planning import Status
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Active preference data, as a graph."
+)
 console = Console(highlight=False, soft_wrap=True)
 DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
 Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]
@@ -52,7 +59,9 @@ def check() -> None:
 @app.command()
 def materialize(
     experiments: Experiments = None,
-    force: Annotated[bool, typer.Option(help="Make what is complete again, as a new generation.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Make what is complete again, as a new generation.")
+    ] = False,
 ) -> None:
     """Bring experiments and all that they read up to date, in the foreground."""
     project = Project.load()
@@ -69,7 +78,10 @@ def status(
     project = Project.load()
     found = _statuses(project, _chosen(project, experiments))
     if as_json:
-        rows = [{"asset": n[0], "partition": n[1], "fresh": s.is_fresh, "reason": s.reason} for n, s in found.items()]
+        rows = [
+            {"asset": n[0], "partition": n[1], "fresh": s.is_fresh, "reason": s.reason}
+            for n, s in found.items()
+        ]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return
     table = Table("asset", "partition", "state", box=None)
@@ -90,14 +102,24 @@ def demo() -> None:
     """Materialize two experiments on the project's own data, and print the leaderboard."""
     started = time.monotonic()
     project = Project.load()
-    console.print("The demo: prompts → completions → judge → active-learning loop → DPO and reward model → scores.")
+    console.print(
+        "The demo: prompts → completions → judge → active-learning loop → DPO and reward model → "
+        "scores."
+    )
     console.print(f"Two acquisition functions on the same pool: {', '.join(DEMO_EXPERIMENTS)}.\n")
     complete = _bring_up_to_date(project, DEMO_EXPERIMENTS, force=False)
     _print_leaderboard(project)
-    console.print(f"\nDone in {time.monotonic() - started:.0f} s. {'' if complete else 'Something failed: see above.'}")
-    console.print("  make ui                    look at the graph, its plots, checks and logs in the browser")
+    console.print(
+        f"\nDone in {time.monotonic() - started:.0f} s. "
+        f"{'' if complete else 'Something failed: see above.'}"
+    )
+    console.print(
+        "  make ui                    look at the graph, its plots, checks and logs in the browser"
+    )
     console.print("  activeuf status            what is fresh, and why the rest is not")
-    console.print("  configs/experiments/       one file, one experiment: copy one and materialize it")
+    console.print(
+        "  configs/experiments/       one file, one experiment: copy one and materialize it"
+    )
     if not complete:
         raise typer.Exit(1)
 
@@ -111,10 +133,14 @@ def ui(
     project = Project.load()
     ensure_instance(project.layout)
     os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
-    console.print(f"Dagster on http://{host}:{port} (instance {os.environ['DAGSTER_HOME']}); Ctrl-C ends it.")
+    console.print(
+        f"Dagster on http://{host}:{port} (instance {os.environ['DAGSTER_HOME']}); Ctrl-C ends it."
+    )
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml")]
     try:
-        code = subprocess.run([*command, "--host", host, "--port", str(port)], cwd=PROJECT, check=False).returncode
+        code = subprocess.run(
+            [*command, "--host", host, "--port", str(port)], cwd=PROJECT, check=False
+        ).returncode
     except KeyboardInterrupt:
         code = 0
     raise typer.Exit(code)
@@ -122,7 +148,9 @@ def ui(
 
 @app.command()
 def env() -> None:
-    """Print shell lines that point `dagster …` at the project's instance: `eval "$(activeuf env)"`."""
+    """Print shell lines that point `dagster …` at the project's instance: `eval "$(activeuf
+    env)"`.
+    """
     home = ensure_instance(Project.load().layout)
     sys.stdout.write(f"export DAGSTER_HOME={shlex.quote(str(home))}\n")
 
@@ -132,11 +160,16 @@ def main() -> None:
     try:
         app()
     except ActiveUFError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]{type(error).__name__}[/]: {error}", markup=True)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"[red]{type(error).__name__}[/]: {error}", markup=True
+        )
         raise SystemExit(2) from None
 
+
 def _chosen(project: Project, experiments: Sequence[str] | None) -> Sequence[str]:
-    """Return the experiments that were asked for. Raises: ConfigError for one that no file declares."""
+    """Return the experiments that were asked for. Raises: ConfigError for one that no file
+    declares.
+    """
     known = project.catalog.experiments
     for name in experiments or ():
         if name not in known:
@@ -160,14 +193,19 @@ def _bring_up_to_date(project: Project, experiments: Sequence[str], *, force: bo
     definitions = build(project)
     try:
         with dg.DagsterInstance.get() as instance:
-            done = [run_wave(definitions, instance, wave, force=force) for wave in waves(todo, project)]
+            done = [
+                run_wave(definitions, instance, wave, force=force) for wave in waves(todo, project)
+            ]
     except KeyboardInterrupt:
-        console.print("Interrupted: running stages were ended, what is complete stays. The same command goes on.")
+        console.print(
+            "Interrupted: running stages were ended, what is complete stays. The same command "
+            "goes on."
+        )
         raise typer.Exit(130) from None
     return all(done)
 
 
-def _statuses(project: Project, experiments: Sequence[str]):  # noqa: ANN202 - a type of a lazily imported module
+def _statuses(project: Project, experiments: Sequence[str]) -> dict[Node, Status]:
     import dagster as dg
 
     from activeuf_dagster.planning import nodes_of, statuses
@@ -185,14 +223,16 @@ def _print_leaderboard(project: Project) -> None:
     store = ArtifactStore(project.layout)
     recipe = project.book().recipe("leaderboard", UNPARTITIONED)
     folder = store.require("leaderboard", recipe.fingerprint)
-    rows = json.loads((folder / LEADERBOARD_JSON).read_text(encoding="utf-8"))
+    board = json.loads((folder / LEADERBOARD_JSON).read_text(encoding="utf-8"))
     console.print()
-    sys.stdout.write(render_text(rows) + "\n")
+    sys.stdout.write(render_text(board["rows"]))
     console.print(f"\nThe same with plots: {folder / LEADERBOARD_HTML}")
 
 
 def _show_progress(total: int) -> None:
-    """Print the engine's events as they come: the time since the start, how many are done, what happened."""
+    """Print the engine's events as they come: the time since the start, how many are done, what
+    happened.
+    """
     from activeuf_dagster.progress import ProgressLines
 
     engine_log = logging.getLogger("activeuf.engine")

@@ -14,7 +14,9 @@ from activeuf_dagster.sensors import build_config_nodes, observe_configs
 
 def build(project: Project) -> dg.Definitions:
     """Return the definitions of a project: assets in flow order, config nodes, jobs, the sensor."""
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill policies, observable multi-assets
+    warnings.filterwarnings(
+        "ignore", category=dg.BetaWarning
+    )  # backfill policies, observable multi-assets
     return dg.Definitions(
         assets=[*build_assets(project), *build_config_nodes(project)],
         jobs=JOBS,

@@ -1,8 +1,9 @@
 """The engine: an event-driven scheduler over (asset, partition).
 
-In: the nodes to bring up to date. It adopts what is complete in the store, waits for what another process makes,
-submits what is ready, and yields an event the moment a node is complete, has failed or is blocked. There is no barrier
-between stages and no contagion between partitions: a failed node blocks only what reads it.
+In: the nodes to bring up to date. It adopts what is complete in the store, waits for what another
+process makes, submits what is ready, and yields an event the moment a node is complete, has failed
+or is blocked. There is no barrier between stages and no contagion between partitions: a failed node
+blocks only what reads it.
 
 It knows nothing of Dagster: `materialization.py` turns its events into Dagster's.
 """
@@ -30,7 +31,9 @@ PROGRESS_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a node is not complete, for people: the class, the message, the end of the log, and what to do next."""
+    """Why a node is not complete, for people: the class, the message, the end of the log, and what
+    to do next.
+    """
 
     kind: str
     message: str
@@ -80,7 +83,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Blocked:
-    """A node was not tried, because what it reads failed, is missing, or did not pass a blocking check."""
+    """A node was not tried, because what it reads failed, is missing, or did not pass a blocking
+    check.
+    """
 
     node: Node
     reason: str
@@ -148,7 +153,9 @@ class Engine:
         return tuple(sorted({t.job_id for t in self._nodes.values() if t.state == "running"}))
 
     def _open_nodes(self) -> list[Node]:
-        return [node for node, t in self._nodes.items() if t.state in ("waiting", "attached", "running")]
+        return [
+            node for node, t in self._nodes.items() if t.state in ("waiting", "attached", "running")
+        ]
 
     def _advance(self) -> list[Event]:
         """Decide on every waiting node; submit those that are ready."""
@@ -187,9 +194,15 @@ class Engine:
                 return f"{label(above)} {tracked.state}"
             found = self.store.inspect(above[0], self.book.recipe(*above).fingerprint)
             if found.manifest is None:
-                return f"{label(above)} is {found.reason}: materialize it first, or select it too (`+{node[0]}`)"
+                return (
+                    f"{label(above)} is {found.reason}: materialize it first, or select it too "
+                    f"(`+{node[0]}`)"
+                )
             if found.manifest.failed_blocking_checks:
-                return f"{label(above)} failed its blocking checks: {', '.join(found.manifest.failed_blocking_checks)}"
+                return (
+                    f"{label(above)} failed its blocking checks: "
+                    f"{', '.join(found.manifest.failed_blocking_checks)}"
+                )
         return "" if not optional or self._has_an_input(node) else "none of what it reads is there"
 
     def _has_an_input(self, node: Node) -> bool:
@@ -198,7 +211,9 @@ class Engine:
         return any(self.book.recipe(*node).inputs.values())
 
     def _look_up(self, node: Node, tracked: _Tracked) -> Completed | Recipe | None:
-        """Return a completed node, the recipe of one to submit, or None while another process works on it."""
+        """Return a completed node, the recipe of one to submit, or None while another process works
+        on it.
+        """
         if any(item.optional for item in stage_of(node[0]).inputs):
             self.book.forget(*node)
         recipe = tracked.recipe = self.book.recipe(*node)
@@ -231,12 +246,16 @@ class Engine:
             except (LaunchError, OSError) as error:
                 for node in nodes:
                     self._nodes[node].state = "failed"
-                    events.append(Failed(node, Failure(type(error).__name__, str(error), job_id=job.job_id)))
+                    events.append(
+                        Failed(node, Failure(type(error).__name__, str(error), job_id=job.job_id))
+                    )
                 continue
             for node in nodes:
                 tracked = self._nodes[node]
                 tracked.state, tracked.job_id, tracked.launcher = "running", job.job_id, launcher
-            events.append(Submitted(job.job_id, nodes, launcher.name, launcher.log_path(job.job_id)))
+            events.append(
+                Submitted(job.job_id, nodes, launcher.name, launcher.log_path(job.job_id))
+            )
         return events
 
     def _is_light(self, recipe: Recipe) -> bool:
@@ -288,7 +307,9 @@ class Engine:
             found = self.store.inspect(recipe.asset, recipe.fingerprint)
             if found.manifest is not None:
                 tracked.state = "complete"
-                events.append(Completed(recipe, found.manifest, is_adopted=False, job_id=tracked.job_id))
+                events.append(
+                    Completed(recipe, found.manifest, is_adopted=False, job_id=tracked.job_id)
+                )
                 continue
             state = merged[tracked.job_id]
             failure = self._failure(tracked, ended=state.phase == "ended", detail=state.detail)
@@ -308,10 +329,22 @@ class Engine:
             record = read_json(folder.failure)
             tail = tracked.launcher.tail(tracked.job_id, TAIL_LINES)
             return Failure(record["kind"], record["message"], log, tail, tracked.job_id)
-        if not ended or self.store.inspect(tracked.recipe.asset, tracked.recipe.fingerprint).is_complete:
+        if (
+            not ended
+            or self.store.inspect(tracked.recipe.asset, tracked.recipe.fingerprint).is_complete
+        ):
             return None
-        message = f"the job ended ({detail}) without publishing {label(tracked.recipe.node)}. Look at {log}."
-        return Failure("NoArtifact", message, log, tracked.launcher.tail(tracked.job_id, TAIL_LINES), tracked.job_id)
+        message = (
+            f"the job ended ({detail}) without publishing {label(tracked.recipe.node)}. Look at "
+            f"{log}."
+        )
+        return Failure(
+            "NoArtifact",
+            message,
+            log,
+            tracked.launcher.tail(tracked.job_id, TAIL_LINES),
+            tracked.job_id,
+        )
 
     def _progress(self, node: Node, tracked: _Tracked) -> list[Event]:
         assert tracked.recipe is not None
@@ -326,7 +359,11 @@ class Engine:
     def _let_go(self) -> None:
         """After an interruption: cancel the jobs that nobody would watch, leave the others."""
         for launcher in set(self.launchers.values()):
-            mine = [t.job_id for t in self._nodes.values() if t.state == "running" and t.launcher is launcher]
+            mine = [
+                t.job_id
+                for t in self._nodes.values()
+                if t.state == "running" and t.launcher is launcher
+            ]
             if mine and not launcher.outlives_orchestrator:
                 launcher.cancel(sorted(set(mine)))
 
@@ -334,9 +371,11 @@ class Engine:
 def group_for_jobs(
     ready: Sequence[tuple[Node, Recipe]], light: Collection[Node] = ()
 ) -> list[list[tuple[Node, Recipe]]]:
-    """Put ready nodes into jobs: one each, but one together where a stage shares its process or units are light.
+    """Put ready nodes into jobs: one each, but one together where a stage shares its process or
+    units are light.
 
-    Two nodes with the same fingerprint make one unit; the second is left for the next round, which finds it made.
+    Two nodes with the same fingerprint make one unit; the second is left for the next round, which
+    finds it made.
     """
     groups: dict[tuple[Any, ...], list[tuple[Node, Recipe]]] = {}
     seen: set[str] = set()
@@ -354,7 +393,9 @@ def _job_key(recipe: Recipe, is_light: bool) -> tuple[Any, ...]:
     if is_light:
         return (stage.module, "light")
     if stage.shares_process:
-        read = tuple(sorted(found for prints in recipe.inputs.values() for found in prints.values()))
+        read = tuple(
+            sorted(found for prints in recipe.inputs.values() for found in prints.values())
+        )
         return (stage.module, *read)
     return recipe.node
 
@@ -367,4 +408,3 @@ def unit_name(recipe: Recipe) -> str:
 def label(node: Node) -> str:
     """Return a node as people write it: `asset[partition]`."""
     return f"{node[0]}[{node[1]}]"
-

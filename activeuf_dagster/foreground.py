@@ -1,6 +1,8 @@
-"""Materialize without a daemon: Dagster runs in this process, one per wave of equally partitioned assets.
+"""Materialize without a daemon: Dagster runs in this process, one per wave of equally partitioned
+assets.
 
-Used by `activeuf materialize` and `activeuf demo`. The runs are ordinary runs of the instance: the UI shows them.
+Used by `activeuf materialize` and `activeuf demo`. The runs are ordinary runs of the instance: the
+UI shows them.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from activeuf_core.stages import stage_of
 from activeuf_dagster.materialization import operation_of
 from activeuf_dagster.project import Project
 
-RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+RANGE_TAGS: tuple[str, str] = (
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -31,7 +36,8 @@ class Wave:
 
 
 def waves(nodes: Sequence[Node], project: Project) -> list[Wave]:
-    """Split nodes, given in flow order, into runs: neighbours of one dimension, contiguous partitions.
+    """Split nodes, given in flow order, into runs: neighbours of one dimension, contiguous
+    partitions.
 
     The leaderboard rides along with the experiments' last run.
     """
@@ -45,7 +51,11 @@ def waves(nodes: Sequence[Node], project: Project) -> list[Wave]:
         keys = {partition for _, partition in members}
         order = project.catalog.partitions(assets[0])
         found += [Wave(assets, first, last) for first, last in contiguous_ranges(keys, order)]
-    if len(found) > 1 and not found[-1].first and stage_of(found[-2].assets[0]).dimension == "experiment":
+    if (
+        len(found) > 1
+        and not found[-1].first
+        and stage_of(found[-2].assets[0]).dimension == "experiment"
+    ):
         last, before = found.pop(), found.pop()
         found.append(Wave((*before.assets, *last.assets), before.first, before.last))
     return found
@@ -64,7 +74,8 @@ def run_wave(
 ) -> bool:
     """Run one wave in this process; return whether all of it succeeded.
 
-    Raises: KeyboardInterrupt when the run was interrupted, which Dagster would report as one more failure.
+    Raises: KeyboardInterrupt when the run was interrupted, which Dagster would report as one more
+    failure.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     tags = dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True)) if wave.first else {}
@@ -83,7 +94,7 @@ def run_wave(
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    reasons = [event.job_failure_data.failure_reason for event in result.all_events if event.is_job_failure]
+    reasons = [
+        event.job_failure_data.failure_reason for event in result.all_events if event.is_job_failure
+    ]
     return RunFailureReason.UNEXPECTED_TERMINATION in reasons
-
-

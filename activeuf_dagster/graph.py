@@ -1,8 +1,8 @@
 """The table of stages as Dagster sees it: partitions, asset specs, config nodes, checks.
 
-Every stage's resolved config is a node of its own upstream of its asset (`config/<asset>`, partitioned like it, its
-data version the digest of that config). So an edited learning rate makes exactly the partitions stale that it concerns,
-and Dagster shows why.
+Every stage's resolved config is a node of its own upstream of its asset (`config/<asset>`,
+partitioned like it, its data version the digest of that config). So an edited learning rate makes
+exactly the partitions stale that it concerns, and Dagster shows why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ CONFIG_GROUP = "00_config"
 
 
 def partitions_defs(catalog: Catalog) -> dict[str, dg.StaticPartitionsDefinition | None]:
-    """Return the partitions definition of each dimension; static, so that a key needs no registration."""
+    """Return the partitions definition of each dimension; static, so that a key needs no
+    registration.
+    """
     return {
         "dataset": dg.StaticPartitionsDefinition(list(catalog.datasets)),
         "member": dg.StaticPartitionsDefinition(list(catalog.members)),
@@ -41,7 +43,9 @@ def asset_specs(catalog: Catalog, stages: Iterable[Stage] = STAGES) -> list[dg.A
             code_version=stage.version,
             kinds=set(stage.kinds),
             owners=[OWNER],
-            metadata={"command": dg.MetadataValue.text(f"python -m {stage.module} --config … --run-dir …")},
+            metadata={
+                "command": dg.MetadataValue.text(f"python -m {stage.module} --config … --run-dir …")
+            },
             skippable=True,
         )
         for stage in stages
@@ -87,12 +91,15 @@ def dagster_partition(partition: str) -> str | None:
 
 def _deps(stage: Stage, catalog: Catalog) -> list[dg.AssetDep]:
     return [
-        dg.AssetDep(item.asset, partition_mapping=_mapping(stage, item.asset, catalog)) for item in stage.inputs
+        dg.AssetDep(item.asset, partition_mapping=_mapping(stage, item.asset, catalog))
+        for item in stage.inputs
     ]
 
 
 def _mapping(stage: Stage, above: str, catalog: Catalog) -> dg.PartitionMapping | None:
-    """Return how the partitions of `above` map to those of a stage that reads it; None where they are the same."""
+    """Return how the partitions of `above` map to those of a stage that reads it; None where they
+    are the same.
+    """
     upstream = stage_of(above)
     if upstream.dimension == stage.dimension or "none" in (stage.dimension, upstream.dimension):
         return None

@@ -1,10 +1,11 @@
 """The operations of the graph: bring the selected (asset, partition) pairs up to date.
 
-Assets with one kind of partition belong to one subsettable multi-asset whose body is the engine. So one Dagster run
-covers a whole wave of partitions through all their stages, each recorded the moment it is complete, and a failed one
-costs exactly what reads it.
+Assets with one kind of partition belong to one subsettable multi-asset whose body is the engine. So
+one Dagster run covers a whole wave of partitions through all their stages, each recorded the moment
+it is complete, and a failed one costs exactly what reads it.
 
-No `from __future__ import annotations` here: Dagster reads the types of the operation's arguments at run time.
+No `from __future__ import annotations` here: Dagster reads the types of the operation's arguments
+at run time.
 """
 
 import logging
@@ -16,7 +17,16 @@ from activeuf_core import view
 from activeuf_core.catalog import UNPARTITIONED
 from activeuf_core.recipes import Node
 from activeuf_core.stages import STAGES, stage_of
-from activeuf_dagster.engine import Blocked, Completed, Engine, Event, Failed, Progressed, Submitted, label
+from activeuf_dagster.engine import (
+    Blocked,
+    Completed,
+    Engine,
+    Event,
+    Failed,
+    Progressed,
+    Submitted,
+    label,
+)
 from activeuf_dagster.graph import asset_specs, check_specs
 from activeuf_dagster.project import Project
 from activeuf_dagster.recording import Recorded, Recorder
@@ -30,19 +40,25 @@ OPERATIONS = {
     "pool_members": ("member",),
     "experiments": ("experiment", "none"),
 }
-"""Operation → the kinds of partitions that its assets have. Dagster allows several in one multi-asset, but parts of it
-(telemetry among them, dagster 1.13.27) ask a multi-asset for *the* partitions definition and fail on more than one."""
+"""Operation → the kinds of partitions that its assets have. Dagster allows several in one
+multi-asset, but parts of it (telemetry among them, dagster 1.13.27) ask a multi-asset for *the*
+partitions definition and fail on more than one.
+"""
 
 
 class MaterializationConfig(dg.Config):
     """Settings of one run."""
 
     force: bool = False
-    """Make the selected partitions again even if they are complete, as a new generation: all downstream turns stale."""
+    """Make the selected partitions again even if they are complete, as a new generation: all
+    downstream turns stale.
+    """
 
 
 def build_assets(project: Project) -> list[dg.AssetsDefinition]:
-    """Return one multi-asset per kind of partition; the leaderboard, which has none, belongs to the experiments."""
+    """Return one multi-asset per kind of partition; the leaderboard, which has none, belongs to the
+    experiments.
+    """
     return [_multi_asset(project, name) for name in OPERATIONS]
 
 
@@ -62,13 +78,17 @@ def _multi_asset(project: Project, name: str) -> dg.AssetsDefinition:
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def operation(context: dg.AssetExecutionContext, config: MaterializationConfig) -> Iterator[Recorded]:
+    def operation(
+        context: dg.AssetExecutionContext, config: MaterializationConfig
+    ) -> Iterator[Recorded]:
         yield from materialize(context, project, force=config.force)
 
     return operation
 
 
-def materialize(context: dg.AssetExecutionContext, project: Project, *, force: bool) -> Iterator[Recorded]:
+def materialize(
+    context: dg.AssetExecutionContext, project: Project, *, force: bool
+) -> Iterator[Recorded]:
     """Run the engine over the run's selection, recording what completes.
 
     Raises: dagster.Failure at the end when a node failed or was blocked, naming each.
@@ -82,7 +102,12 @@ def materialize(context: dg.AssetExecutionContext, project: Project, *, force: b
         _tell(context, event)
         if isinstance(event, Completed):
             if stage_of(event.recipe.asset).dimension == "experiment":
-                view.refresh(project.layout, event.recipe.partition, event.recipe.asset, event.recipe.fingerprint)
+                view.refresh(
+                    project.layout,
+                    event.recipe.partition,
+                    event.recipe.asset,
+                    event.recipe.fingerprint,
+                )
             yield from recorder.record(event.recipe, event.manifest, is_adopted=event.is_adopted)
         elif isinstance(event, (Failed, Blocked)):
             bad.append(event)
@@ -107,12 +132,18 @@ def describe(event: Event) -> str:
     """Return an event as one line for a log."""
     match event:
         case Submitted(job_id, nodes, launcher, path):
-            return f"{', '.join(map(label, nodes))}: job {job_id} submitted to {launcher}; log {path}"
+            return (
+                f"{', '.join(map(label, nodes))}: job {job_id} submitted to {launcher}; log {path}"
+            )
         case Progressed(node, done, total, unit, eta_s):
             eta = f", about {eta_s:.0f} s left" if eta_s is not None else ""
             return f"{label(node)}: {done} of {total} {unit}{eta}"
         case Completed(recipe, manifest, is_adopted):
-            how = "adopted from the store" if is_adopted else f"made in {manifest.provenance['seconds']:.1f} s"
+            how = (
+                "adopted from the store"
+                if is_adopted
+                else f"made in {manifest.provenance['seconds']:.1f} s"
+            )
             return f"{label(recipe.node)}: complete, {how}"
         case Failed(node, failure):
             return f"{label(node)}: FAILED ({failure.kind}): {failure.message}"
@@ -124,8 +155,9 @@ def _tell(context: dg.AssetExecutionContext, event: Event) -> None:
     """Write an event to the run's log and to Python's, for whoever watches which."""
     text = describe(event)
     if isinstance(event, Failed):
-        tail = f"\nlast lines of {event.failure.log_path}:\n{event.failure.log_tail}" if event.failure.log_tail else ""
-        context.log.error(text + tail)
+        tail = event.failure.log_tail
+        told = f"{text}\nlast lines of {event.failure.log_path}:\n{tail}" if tail else text
+        context.log.error(told)
         log.error(text, extra={"event": event})
     elif isinstance(event, Blocked):
         context.log.warning(text)

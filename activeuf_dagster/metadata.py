@@ -16,7 +16,9 @@ PLOT_LIMIT_BYTES = 60_000
 """Plots are stored in the event log; a larger one is linked instead."""
 
 
-def of_manifest(manifest: Manifest, layout: Layout, *, is_adopted: bool) -> dict[str, dg.MetadataValue]:
+def of_manifest(
+    manifest: Manifest, layout: Layout, *, is_adopted: bool
+) -> dict[str, dg.MetadataValue]:
     """Return what a person wants to see beside a materialization."""
     folder = layout.artifact(manifest.asset, manifest.fingerprint)
     shown = {name: _value(value, folder) for name, value in manifest.metadata.items()}
@@ -28,12 +30,16 @@ def of_manifest(manifest: Manifest, layout: Layout, *, is_adopted: bool) -> dict
         "log": dg.MetadataValue.path(str(log)),
         "config": dg.MetadataValue.json(dict(manifest.config)),
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
-        "origin": dg.MetadataValue.text("adopted from the store" if is_adopted else "made by this run"),
+        "origin": dg.MetadataValue.text(
+            "adopted from the store" if is_adopted else "made by this run"
+        ),
         "seconds": dg.MetadataValue.float(round(float(provenance["seconds"]), 2)),
         "job_id": dg.MetadataValue.text(str(provenance["job_id"])),
         "git_commit": dg.MetadataValue.text(str(provenance["git_commit"]) or "unknown"),
         "libraries": dg.MetadataValue.json(dict(provenance["libraries"])),
-        "size_mb": dg.MetadataValue.float(round(sum(file.size for file in manifest.files) / 1e6, 3)),
+        "size_mb": dg.MetadataValue.float(
+            round(sum(file.size for file in manifest.files) / 1e6, 3)
+        ),
     }
 
 
@@ -79,7 +85,9 @@ def _plot(path: Path) -> dg.MetadataValue:
     data = path.read_bytes()
     if len(data) > PLOT_LIMIT_BYTES:
         return dg.MetadataValue.path(str(path))
-    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{base64.b64encode(data).decode()})")
+    return dg.MetadataValue.md(
+        f"![{path.stem}](data:image/png;base64,{base64.b64encode(data).decode()})"
+    )
 
 
 def _cell(value: Any) -> str:

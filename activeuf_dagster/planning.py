@@ -1,7 +1,7 @@
 """What is fresh and what has to be made: the store asked first, then Dagster.
 
-A node is *fresh* when its artifact is complete, Dagster has recorded it under this fingerprint, and all that it reads is
-fresh. Everything else is named with its reason.
+A node is *fresh* when its artifact is complete, Dagster has recorded it under this fingerprint, and
+all that it reads is fresh. Everything else is named with its reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class Status:
     reason: str
 
 
-def statuses(instance: dg.DagsterInstance, book: RecipeBook, nodes: Sequence[Node]) -> dict[Node, Status]:
+def statuses(
+    instance: dg.DagsterInstance, book: RecipeBook, nodes: Sequence[Node]
+) -> dict[Node, Status]:
     """Return the status of nodes, given upstream first."""
     recorder = Recorder(instance, book)
     found: dict[Node, Status] = {}
@@ -51,9 +53,17 @@ def nodes_of(book: RecipeBook, experiments: Iterable[str]) -> list[Node]:
     """Return all nodes of experiments and what they read, and the leaderboard, upstream first."""
     chosen = set(experiments)
     wanted = [
-        (stage.asset, experiment) for stage in STAGES if stage.dimension == "experiment" for experiment in chosen
+        (stage.asset, experiment)
+        for stage in STAGES
+        if stage.dimension == "experiment"
+        for experiment in chosen
     ]
-    boards = [(stage.asset, key) for stage in STAGES if stage.dimension == "none" for key in _all(book, stage.asset)]
+    boards = [
+        (stage.asset, key)
+        for stage in STAGES
+        if stage.dimension == "none"
+        for key in _all(book, stage.asset)
+    ]
     return closure(book, [*wanted, *boards])
 
 

@@ -43,7 +43,10 @@ class ProgressLines(logging.Handler):
                 how = "adopted" if is_adopted else f"{manifest.provenance['seconds']:.1f} s"
                 failed = [check["name"] for check in manifest.checks if not check["passed"]]
                 warning = f"  (check not passed: {', '.join(failed)})" if failed else ""
-                return f"{label(recipe.node)} complete, {how}{warning}", "yellow" if failed else "green"
+                return (
+                    f"{label(recipe.node)} complete, {how}{warning}",
+                    "yellow" if failed else "green",
+                )
             case Failed(_, failure):
                 return f"{describe(event)}\n{failure.log_path}", "red"
             case Progressed():

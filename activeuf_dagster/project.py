@@ -1,4 +1,6 @@
-"""The project as the graph sees it: the config folder, the store, and the launcher that was chosen."""
+"""The project as the graph sees it: the config folder, the store, and the launcher that was
+chosen.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ class Project:
 
 
 def tracking_mode() -> str:
-    """Return how W&B is used: `$ACTIVEUF_TRACKING`, else online when a key is in the environment, else offline.
+    """Return how W&B is used: `$ACTIVEUF_TRACKING`, else online when a key is in the environment,
+    else offline.
 
     Raises: ConfigError for another value.
     """

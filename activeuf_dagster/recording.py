@@ -1,13 +1,15 @@
 """Completed nodes as Dagster events, with the provenance that Dagster's staleness needs.
 
-An event that we log ourselves needs four tags (data version, code version, the data versions of its inputs, and
-pointers to the inputs' events), or its partition is stale for ever. The data version is the fingerprint, so Dagster's
-verdict and ours agree. Uses `_core` names of dagster 1.13; `tests/graph/test_staleness.py` pins what they do.
+An event that we log ourselves needs four tags (data version, code version, the data versions of its
+inputs, and pointers to the inputs' events), or its partition is stale for ever. The data version is
+the fingerprint, so Dagster's verdict and ours agree. Uses `_core` names of dagster 1.13;
+`tests/graph/test_staleness.py` pins what they do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.data_version import (
@@ -31,19 +33,25 @@ FINGERPRINT_TAG = "activeuf/fingerprint"
 
 
 class Recorder:
-    """Turns completed nodes into events. Each event must be stored before the next one is asked for."""
+    """Turns completed nodes into events. Each event must be stored before the next one is asked
+    for.
+    """
 
     def __init__(self, instance: dg.DagsterInstance, book: RecipeBook) -> None:
         self.instance = instance
         self.book = book
 
     def is_recorded(self, recipe: Recipe) -> bool:
-        """Whether Dagster's latest event of a node is the one of this recipe, made from these inputs."""
+        """Whether Dagster's latest event of a node is the one of this recipe, made from these
+        inputs.
+        """
         key, partition = dg.AssetKey(recipe.asset), dagster_partition(recipe.partition)
         return _version(self._latest(key, partition, is_source=False)) == recipe.fingerprint
 
     def record(self, recipe: Recipe, manifest: Manifest, *, is_adopted: bool) -> Iterator[Recorded]:
-        """Yield the events of one completed node: its config, inputs that Dagster does not know, itself, its checks."""
+        """Yield the events of one completed node: its config, inputs that Dagster does not know,
+        itself, its checks.
+        """
         yield from self._observe_config(recipe)
         yield from self._adopt_inputs(recipe)
         key, partition = dg.AssetKey(recipe.asset), dagster_partition(recipe.partition)
@@ -63,14 +71,18 @@ class Recorder:
         return digest_of(self.book.catalog.config(*node))
 
     def _observe_config(self, recipe: Recipe) -> Iterator[dg.AssetObservation]:
-        """Observe the config node in the same breath: one first observed later would make the asset stale."""
+        """Observe the config node in the same breath: one first observed later would make the asset
+        stale.
+        """
         key, partition = config_key(recipe.asset), dagster_partition(recipe.partition)
         version = self.config_version(recipe.node)
         if _version(self._latest(key, partition, is_source=True)) != version:
             yield observation(recipe.node, version)
 
     def _adopt_inputs(self, recipe: Recipe) -> Iterator[Recorded]:
-        """Record inputs that are in the store but not in Dagster: its database may be younger than the store."""
+        """Record inputs that are in the store but not in Dagster: its database may be younger than
+        the store.
+        """
         for asset, prints in recipe.inputs.items():
             for partition in prints:
                 above = self.book.recipe(asset, partition)
@@ -94,7 +106,9 @@ class Recorder:
         return tags
 
     def _pointer(self, asset: str, recipe: Recipe, newest: int) -> int:
-        """Return up to which event an input was seen: a later event of another version makes the node stale."""
+        """Return up to which event an input was seen: a later event of another version makes the
+        node stale.
+        """
         seen = [0]
         for partition, fingerprint in recipe.inputs[asset].items():
             record = self._latest(dg.AssetKey(asset), dagster_partition(partition), is_source=False)
@@ -105,25 +119,33 @@ class Recorder:
             seen.append(record.storage_id)
         return max(seen) or newest
 
-    def _latest(self, key: dg.AssetKey, partition: str | None, *, is_source: bool) -> EventLogRecord | None:
-        return self.instance.get_latest_data_version_record(key, is_source=is_source, partition_key=partition)
+    def _latest(
+        self, key: dg.AssetKey, partition: str | None, *, is_source: bool
+    ) -> EventLogRecord | None:
+        return self.instance.get_latest_data_version_record(
+            key, is_source=is_source, partition_key=partition
+        )
 
 
 def observation(node: Node, version: str) -> dg.AssetObservation:
     """Return the observation of a node's config."""
     return dg.AssetObservation(
-        asset_key=config_key(node[0]), partition=dagster_partition(node[1]), tags={DATA_VERSION_TAG: version}
+        asset_key=config_key(node[0]),
+        partition=dagster_partition(node[1]),
+        tags={DATA_VERSION_TAG: version},
     )
 
 
-def _evaluation(key: dg.AssetKey, partition: str | None, check: dict[str, object]) -> dg.AssetCheckEvaluation:
+def _evaluation(
+    key: dg.AssetKey, partition: str | None, check: Mapping[str, Any]
+) -> dg.AssetCheckEvaluation:
     blocking = bool(check["blocking"])
     return dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=str(check["name"]),
         passed=bool(check["passed"]),
         description=str(check["description"]),
-        metadata=metadata.of_check(check["values"]),  # type: ignore[arg-type]
+        metadata=metadata.of_check(check["values"]),
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
         blocking=blocking,
         partition=partition,
@@ -131,7 +153,10 @@ def _evaluation(key: dg.AssetKey, partition: str | None, check: dict[str, object
 
 
 def _input_tags(key: dg.AssetKey, version: str, pointer: int) -> dict[str, str]:
-    return {get_input_data_version_tag(key): version, get_input_event_pointer_tag(key): str(pointer)}
+    return {
+        get_input_data_version_tag(key): version,
+        get_input_event_pointer_tag(key): str(pointer),
+    }
 
 
 def _version(record: EventLogRecord | None) -> str | None:

@@ -1,9 +1,11 @@
 """Config files as observable assets, and the one sensor: tell Dagster when a file has changed.
 
-Observing starts no run of a stage; it only lets Dagster show which partitions are stale. Each tick of the sensor reads the config folder again and compares the digest of every resolved
-config that a materialized partition depends on with the one that was observed last.
+Observing starts no run of a stage; it only lets Dagster show which partitions are stale. Each tick
+of the sensor reads the config folder again and compares the digest of every resolved config that a
+materialized partition depends on with the one that was observed last.
 
-No `from __future__ import annotations` here: Dagster reads the types of the operation's arguments at run time.
+No `from __future__ import annotations` here: Dagster reads the types of the operation's arguments
+at run time.
 """
 
 import json
@@ -25,7 +27,9 @@ INTERVAL_S = 30
 def changed_observations(
     instance: dg.DagsterInstance, project: Project, seen: dict[str, str]
 ) -> tuple[list[dg.AssetObservation], dict[str, str]]:
-    """Return observations of the configs that changed since `seen` (node → digest), and the new `seen`."""
+    """Return observations of the configs that changed since `seen` (node → digest), and the new
+    `seen`.
+    """
     events: list[dg.AssetObservation] = []
     now: dict[str, str] = {}
     for stage in STAGES:
@@ -42,7 +46,9 @@ def changed_observations(
 
 
 def build_config_nodes(project: Project) -> list[dg.AssetsDefinition]:
-    """Return the config nodes as observable assets: observing one notes the current digest of its configs."""
+    """Return the config nodes as observable assets: observing one notes the current digest of its
+    configs.
+    """
     return [_config_nodes(project, name) for name in OPERATIONS]
 
 
@@ -55,7 +61,9 @@ def _config_nodes(project: Project, name: str) -> dg.AssetsDefinition:
     def configs(context: dg.AssetExecutionContext) -> Iterator[dg.AssetObservation]:
         wanted = {key.path[-1] for key in context.selected_asset_keys}
         for stage in stages:
-            for partition in project.catalog.partitions(stage.asset) if stage.asset in wanted else ():
+            for partition in (
+                project.catalog.partitions(stage.asset) if stage.asset in wanted else ()
+            ):
                 version = digest_of(project.catalog.config(stage.asset, partition))
                 yield observation((stage.asset, partition), version)
 
@@ -73,7 +81,9 @@ def observe_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     try:
         project = Project.load()
     except ConfigError as error:
-        return dg.SkipReason(f"A config file is wrong; what is shown as stale may be out of date. {error}")
+        return dg.SkipReason(
+            f"A config file is wrong; what is shown as stale may be out of date. {error}"
+        )
     seen = json.loads(context.cursor) if context.cursor else {}
     events, now = changed_observations(context.instance, project, seen)
     return dg.SensorResult(asset_events=events, cursor=json.dumps(now))

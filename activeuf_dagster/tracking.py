@@ -1,8 +1,9 @@
 """The stage `wandb_summary`: one W&B run per experiment, through dagster-wandb's resource.
 
-In: `scores`, and the loop's metrics beside `preference_dataset`. Out: `wandb_run.json` with the run's id, mode and the
-keys that were written. The run's id is derived from what is written, so writing twice is writing the same run. Offline
-unless a key is present; never a prompt for a login. A failure to reach W&B fails this asset alone.
+In: `scores`, and the loop's metrics beside `preference_dataset`. Out: `wandb_run.json` with the
+run's id, mode and the keys that were written. The run's id is derived from what is written, so
+writing twice is writing the same run. Offline unless a key is present; never a prompt for a login.
+A failure to reach W&B fails this asset alone.
 
 It runs beside the orchestrator, because compute nodes often have no way out. dagster-wandb imports
 `wandb.sdk.internal.internal_api`, which wandb 0.30 removed: the lock pins wandb below it.
@@ -21,8 +22,8 @@ from typing import Any
 from activeuf_core.artifacts import read_json, write_json
 from activeuf_core.errors import DataError
 from activeuf_core.paths import METRICS, SCORES
-from activeuf_core.reporting.config import WandbSummaryConfig
 from activeuf_core.reporting import wandb_names
+from activeuf_core.reporting.config import WandbSummaryConfig
 from activeuf_core.stage import StageContext, main
 
 RESULT = "wandb_run.json"
@@ -44,10 +45,18 @@ def run(context: StageContext) -> None:
         record |= _write(run_id, tracking, facts, summary, history)
     write_json(context.output / RESULT, record)
     context.add_metadata(mode=mode, keys_written=len(summary), history_rows=len(history))
-    context.add_metadata(**{name: str(record[name]) for name in ("wandb_run_id", "url", "folder") if record.get(name)})
+    context.add_metadata(
+        **{
+            name: str(record[name])
+            for name in ("wandb_run_id", "url", "folder")
+            if record.get(name)
+        }
+    )
     context.add_table("summary", [{"key": name, "value": value} for name, value in summary.items()])
     written = mode == "none" or bool(record.get("wandb_run_id"))
-    context.check("wandb_run_written", written, "The run was written, or tracking is off.", mode=mode)
+    context.check(
+        "wandb_run_written", written, "The run was written, or tracking is off.", mode=mode
+    )
 
 
 def _write(
@@ -72,7 +81,9 @@ def _write(
         config=facts,
     ) as wandb_run:
         for row in history:
-            wandb_run.log({key: value for key, value in row.items() if key != "step"}, step=int(row["step"]))
+            wandb_run.log(
+                {key: value for key, value in row.items() if key != "step"}, step=int(row["step"])
+            )
         wandb_run.summary.update(summary)
         return {"wandb_run_id": wandb_run.id, "url": wandb_run.url or "", "folder": wandb_run.dir}
 
@@ -89,7 +100,8 @@ def _wandb(mode: str) -> Any:
     key = os.environ.get("WANDB_API_KEY")
     if not key:
         raise DataError(
-            f"tracking is {mode}, but WANDB_API_KEY is not set. Set it, or ACTIVEUF_TRACKING=offline."
+            f"tracking is {mode}, but WANDB_API_KEY is not set. Set it, or "
+            "ACTIVEUF_TRACKING=offline."
         )
     config = {"wandb": {"config": {"api_key": key}}}
     with dg.build_resources({"wandb": wandb_resource}, resource_config=config) as found:

@@ -1,4 +1,5 @@
-"""Writes the tables of docs/assets.md from the table of stages; `--check` says whether they are current.
+"""Writes the tables of docs/assets.md from the table of stages; `--check` says whether they are
+current.
 
 In: `activeuf_core.stages`, `activeuf_core.evals.benchmarks`. Out: docs/assets.md.
 Command: `python scripts/write_asset_table.py [--check]`.
@@ -16,7 +17,8 @@ from activeuf_core.stages import STAGES
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "assets.md"
 HEAD = """# Assets
 
-Made by `python scripts/write_asset_table.py` from `activeuf_core/stages.py`; a test fails when it is not current.
+Made by `python scripts/write_asset_table.py` from `activeuf_core/stages.py`; a test fails when it
+is not current.
 """
 PARTITIONS = {
     "dataset": "dataset",
@@ -30,8 +32,17 @@ def render() -> str:
     """Return the page."""
     lines = [HEAD, "| asset | partition | reads | made by | what it is |", "|---|---|---|---|---|"]
     for stage in STAGES:
-        reads = ", ".join(f"`{i.asset}`" + (" (optional)" if i.optional else "") for i in stage.inputs) or "–"
-        row = (f"`{stage.asset}`", PARTITIONS[stage.dimension], reads, f"`{stage.module}`", stage.description)
+        reads = (
+            ", ".join(f"`{i.asset}`" + (" (optional)" if i.optional else "") for i in stage.inputs)
+            or "–"
+        )
+        row = (
+            f"`{stage.asset}`",
+            PARTITIONS[stage.dimension],
+            reads,
+            f"`{stage.module}`",
+            stage.description,
+        )
         lines.append("| " + " | ".join(row) + " |")
     lines += ["", "## Checks", "", "A failed blocking check stops everything downstream.", ""]
     lines += ["| asset | check | what it says | blocking |", "|---|---|---|---|"]
@@ -39,16 +50,26 @@ def render() -> str:
         for check in stage.checks:
             blocking = "yes" if check.blocking else ""
             lines.append(f"| `{stage.asset}` | `{check.name}` | {check.description} | {blocking} |")
-    lines += ["", "## Benchmarks", "", "| benchmark | of | metric | data | examples in the context |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "## Benchmarks",
+        "",
+        "| benchmark | of | metric | data | examples in the context |",
+        "|---|---|---|---|---|",
+    ]
     for row in BENCHMARKS:
-        lines.append(f"| {row.title} | `{row.model}` | {row.metric} | `{row.hub}` | {row.num_fewshot} |")
+        lines.append(
+            f"| {row.title} | `{row.model}` | {row.metric} | `{row.hub}` | {row.num_fewshot} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
     """Write or check the page."""
     parser = argparse.ArgumentParser(description="Write docs/assets.md from the table of stages.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when the page is not current")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail when the page is not current"
+    )
     if parser.parse_args().check:
         return 0 if TARGET.read_text(encoding="utf-8") == render() else 1
     TARGET.write_text(render(), encoding="utf-8")

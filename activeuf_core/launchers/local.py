@@ -1,8 +1,9 @@
 """Jobs as processes on this machine: the default, with no account and no cluster.
 
-Each job is a task wrapper in a process group of its own. At most `slots` of weight run at a time; jobs of weight 0 do
-not count. Cancelling ends the whole group: SIGTERM, and SIGKILL after a grace time. The wrapper dies with the
-orchestrator's interruption, because nobody would be left to watch it.
+Each job is a task wrapper in a process group of its own. At most `slots` of weight run at a time;
+jobs of weight 0 do not count. Cancelling ends the whole group: SIGTERM, and SIGKILL after a grace
+time. The wrapper dies with the orchestrator's interruption, because nobody would be left to watch
+it.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class LocalLauncher:
         self.poll()
 
     def tail(self, job_id: str, lines: int) -> str:
-        """Return the last lines of the stage's log, or of the wrapper's own when the stage never started."""
+        """Return the last lines of the stage's log, or of the wrapper's own when the stage never
+        started.
+        """
         folder = self._folder(job_id)
         return tail_of(folder.log, lines) or tail_of(folder.task_log, lines)
 
@@ -101,7 +104,9 @@ class LocalLauncher:
         threads = str(self.threads)
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])
+            ),
             "PYTHONUNBUFFERED": "1",
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
@@ -130,7 +135,9 @@ def tail_of(path: Path, lines: int) -> str:
 
 
 def _signal_groups(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
-    """Signal whole process groups; a group outlives its leader, so one that ended is signalled too on SIGKILL."""
+    """Signal whole process groups; a group outlives its leader, so one that ended is signalled too
+    on SIGKILL.
+    """
     for process in processes:
         if number == signal.SIGKILL or process.poll() is None:
             with contextlib.suppress(ProcessLookupError):

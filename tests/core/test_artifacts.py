@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Callable
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ def store(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(Layout(tmp_path / "home"))
 
 
-def manifest(fingerprint: str = "f1", **more) -> Manifest:
+def manifest(fingerprint: str = "f1", **more: object) -> Manifest:
     return Manifest("prompts", "demo", fingerprint, "1", 0, {"limit": 3}, {}, **more)
 
 
@@ -55,7 +57,9 @@ def test_what_was_never_published_is_missing(store: ArtifactStore) -> None:
         (lambda d: (d / "manifest.json").write_text("[]"), "broken: manifest unreadable"),
     ],
 )
-def test_damage_is_named(store: ArtifactStore, damage, reason: str) -> None:
+def test_damage_is_named(
+    store: ArtifactStore, damage: Callable[[Path], object], reason: str
+) -> None:
     damage(publish(store))
     assert store.inspect("prompts", "f1").reason.startswith(reason)
 
@@ -110,7 +114,7 @@ def test_generations_count_up(store: ArtifactStore) -> None:
     assert store.generation("prompts", "r") == 2
 
 
-def _hold(home: Path, ready, release) -> None:
+def _hold(home: Path, ready: Queue, release: Queue) -> None:
     with ArtifactStore(Layout(home)).claim("prompts", "f1") as ours:
         ready.put(ours)
         release.get()
@@ -129,5 +133,8 @@ def test_a_claim_holds_between_processes_and_ends_with_its_process(store: Artifa
 
 
 def test_failed_blocking_checks_are_listed() -> None:
-    checks = tuple({"name": n, "passed": p, "blocking": b} for n, p, b in [("a", 0, 1), ("b", 0, 0), ("c", 1, 1)])
+    checks = tuple(
+        {"name": n, "passed": p, "blocking": b}
+        for n, p, b in [("a", 0, 1), ("b", 0, 0), ("c", 1, 1)]
+    )
     assert manifest(checks=checks).failed_blocking_checks == ("a",)

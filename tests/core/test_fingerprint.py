@@ -10,7 +10,9 @@ BASE = ("dpo_model", "1", {"lr": 0.1}, {"preference_dataset": ["p"]})
 
 
 def test_equal_recipes_have_equal_fingerprints() -> None:
-    assert fingerprint(*BASE) == fingerprint("dpo_model", "1", {"lr": 0.1}, {"preference_dataset": ["p"]})
+    assert fingerprint(*BASE) == fingerprint(
+        "dpo_model", "1", {"lr": 0.1}, {"preference_dataset": ["p"]}
+    )
 
 
 @pytest.mark.parametrize(

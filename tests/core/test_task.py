@@ -14,7 +14,7 @@ from activeuf_core.jobs import Job, Unit
 from activeuf_core.launchers.local import LocalLauncher, tail_of
 from activeuf_core.paths import Layout, RunFolder
 
-STAGE = '''
+STAGE = """
 import os, subprocess, sys, time
 from activeuf_core.stage import main
 
@@ -36,7 +36,7 @@ def run(context):
 
 if __name__ == "__main__":
     sys.exit(main({"thing": "toy_stage:run"}))
-'''
+"""
 
 
 @pytest.fixture
@@ -56,7 +56,9 @@ def job(launcher: LocalLauncher, name: str, *hows: str) -> Job:
     for how in hows:
         print_ = f"{name}{how}".ljust(32, "0")
         checkpoints = str(launcher.layout.checkpoints("thing", print_))
-        units.append(Unit("thing", how, print_, "1", 0, {"how": how}, {}, {}, checkpoints=checkpoints))
+        units.append(
+            Unit("thing", how, print_, "1", 0, {"how": how}, {}, {}, checkpoints=checkpoints)
+        )
     return Job(name, "toy_stage", tuple(units), str(launcher.layout.home))
 
 
@@ -72,7 +74,9 @@ def is_complete(launcher: LocalLauncher, unit: Unit) -> bool:
     return ArtifactStore(launcher.layout).inspect(unit.asset, unit.fingerprint).is_complete
 
 
-def test_units_are_published_one_by_one_and_a_failed_one_spares_the_rest(launcher: LocalLauncher) -> None:
+def test_units_are_published_one_by_one_and_a_failed_one_spares_the_rest(
+    launcher: LocalLauncher,
+) -> None:
     mixed = job(launcher, "mixed", "works", "fails", "works2")
     launcher.submit([mixed])
     wait(launcher, "mixed")

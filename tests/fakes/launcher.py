@@ -14,8 +14,9 @@ from activeuf_core.stages import stage_of
 class InstantLauncher:
     """Publishes a one-file artifact per unit when polled.
 
-    `fails` holds the (asset, partition) pairs whose stage fails, `silent` those that end without an artifact,
-    `red` the (asset, check) pairs that are reported as failed. `made` lists what was made, in order.
+    `fails` holds the (asset, partition) pairs whose stage fails, `silent` those that end without an
+    artifact, `red` the (asset, check) pairs that are reported as failed. `made` lists what was
+    made, in order.
     """
 
     name = "instant"

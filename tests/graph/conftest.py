@@ -35,23 +35,28 @@ def dataset(pool: list[str]) -> dict:
     }
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project's folder, with config files; ACTIVEUF_* and DAGSTER_HOME point into it."""
-    configs = tmp_path / "configs"
-    (tmp_path / "pool.jsonl").write_text('{"prompt_id": "1"}\n', encoding="utf-8")
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
+def write_small_project(folder: Path) -> Path:
+    """Write the config files, the pool and the model folder of a small project; return its folder."""
+    configs = folder / "configs"
+    (folder / "pool.jsonl").write_text('{"prompt_id": "1"}\n', encoding="utf-8")
+    (folder / "base").mkdir()
+    (folder / "base" / "model.safetensors").write_bytes(b"weights")
     write_yaml(configs / "models.yaml", {"base": {"path": "base"}})
     write_yaml(configs / "datasets" / "tiny.yaml", dataset(["a", "b"]))
     write_yaml(configs / "datasets" / "other.yaml", dataset(["a"]))
     for name in ("exp-a", "exp-b", "exp-c"):
         write_yaml(configs / "experiments" / f"{name}.yaml", {**EXPERIMENT, "seed": ord(name[-1])})
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small project's folder; ACTIVEUF_* and DAGSTER_HOME point into it."""
     (tmp_path / "dagster_home").mkdir()
-    monkeypatch.setenv("ACTIVEUF_CONFIGS", str(configs))
+    monkeypatch.setenv("ACTIVEUF_CONFIGS", str(tmp_path / "configs"))
     monkeypatch.setenv("ACTIVEUF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    return tmp_path
+    return write_small_project(tmp_path)
 
 
 @pytest.fixture

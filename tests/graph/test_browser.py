@@ -13,32 +13,53 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from activeuf_core.paths import PROJECT
 from activeuf_dagster.instance import TEMPLATE
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 PATIENCE_MS = 120_000
 SCREENSHOTS = Path(os.environ.get("ACTIVEUF_SCREENSHOTS", PROJECT / ".activeuf" / "screenshots"))
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
+)
 
 
 @pytest.fixture
 def url(folder: Path) -> Iterator[str]:
     """A Dagster UI with its daemon on the small project, whose pool has three real rows."""
-    rows = [{"prompt_id": str(n), "prompt": "Name a colour. " * n, "completions": []} for n in (1, 2, 3)]
+    rows = [
+        {"prompt_id": str(n), "prompt": "Name a colour. " * n, "completions": []} for n in (1, 2, 3)
+    ]
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "configs/datasets/other.yaml").unlink()
     shutil.copy(TEMPLATE, folder / "dagster_home" / "dagster.yaml")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml"), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-w",
+        str(PROJECT / "workspace.yaml"),
+        "--port",
+        str(port),
+    ]
     with (folder / "ui.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=PROJECT, start_new_session=True)
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=PROJECT, start_new_session=True
+        )
     try:
         yield _when_up(f"http://127.0.0.1:{port}", server, folder / "ui.log")
     finally:
@@ -60,7 +81,7 @@ def test_a_partition_is_materialized_by_clicking(url: str) -> None:
             browser.close()
 
 
-def _materialize_by_clicking(page, url: str) -> None:
+def _materialize_by_clicking(page: Page, url: str) -> None:
     page.goto(f"{url}/assets/prompts?view=partitions")
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_role("button", name="All", exact=True).click()
@@ -73,7 +94,7 @@ def _materialize_by_clicking(page, url: str) -> None:
     assert plot.evaluate("image => image.complete && image.naturalWidth > 100")
 
 
-def _wait_until_materialized(page, address: str) -> None:
+def _wait_until_materialized(page: Page, address: str) -> None:
     """Load the partition's page until it shows a materialization: the daemon starts the run."""
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while time.monotonic() < deadline:

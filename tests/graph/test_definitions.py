@@ -18,7 +18,17 @@ from activeuf_dagster.graph import config_key
 from activeuf_dagster.project import Project
 
 KEYS = Path(__file__).parent / "asset_keys.txt"
-HEAVY = ("torch", "transformers", "trl", "datasets", "peft", "accelerate", "lm_eval", "wandb", "dagster_wandb")
+HEAVY = (
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "peft",
+    "accelerate",
+    "lm_eval",
+    "wandb",
+    "dagster_wandb",
+)
 LOAD = """
 import json, resource, sys
 import activeuf_dagster.definitions as location
@@ -31,7 +41,15 @@ def dagster(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a dagster command in the project's folder."""
     command = [sys.executable, "-m", "dagster", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "400"}
-    return subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(
+        command,
+        env=environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
 
 
 def test_the_keys_are_the_ones_that_people_know(project: Project) -> None:
@@ -54,10 +72,15 @@ def test_an_experiment_maps_to_its_dataset_and_a_dataset_to_its_members(project:
     graph = build(project).resolve_asset_graph()
 
     def reads(child: str, partition: str, parent: str) -> set[str]:
-        found = graph.get_parent_partition_keys_for_child(partition, dg.AssetKey(parent), dg.AssetKey(child))
+        found = graph.get_parent_partition_keys_for_child(
+            partition, dg.AssetKey(parent), dg.AssetKey(child)
+        )
         return set(found.partitions_subset.get_partition_keys())
 
-    with dg.DagsterInstance.ephemeral() as instance, dg.partition_loading_context(dynamic_partitions_store=instance):
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.partition_loading_context(dynamic_partitions_store=instance),
+    ):
         assert reads("preference_dataset", "exp-a", "candidate_pool") == {"tiny"}
         assert reads("candidate_pool", "tiny", "annotations") == {"tiny--a", "tiny--b"}
         assert reads("completions", "tiny--a", "prompts") == {"tiny"}
@@ -65,7 +88,12 @@ def test_an_experiment_maps_to_its_dataset_and_a_dataset_to_its_members(project:
 
 def test_loading_imports_nothing_heavy(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LOAD], cwd=PROJECT, env=os.environ, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOAD],
+        cwd=PROJECT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     modules, megabytes = json.loads(done.stdout)
     assert not set(HEAVY) & set(modules)
@@ -86,15 +114,35 @@ def test_a_wrong_config_is_named_when_the_definitions_load(folder: Path) -> None
 
 
 def test_the_command_line_materializes_a_partition(folder: Path) -> None:
-    (folder / "pool.jsonl").write_text('{"prompt_id": "1", "prompt": "Name a colour.", "completions": []}\n')
-    done = dagster("asset", "materialize", "-m", "activeuf_dagster.definitions", "--select", "prompts", "--partition", "tiny")
+    (folder / "pool.jsonl").write_text(
+        '{"prompt_id": "1", "prompt": "Name a colour.", "completions": []}\n'
+    )
+    done = dagster(
+        "asset",
+        "materialize",
+        "-m",
+        "activeuf_dagster.definitions",
+        "--select",
+        "prompts",
+        "--partition",
+        "tiny",
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     with dg.DagsterInstance.get() as instance:
         assert instance.get_materialized_partitions(dg.AssetKey("prompts")) == {"tiny"}
 
 
 def test_the_command_line_says_what_is_missing_upstream(folder: Path) -> None:
-    done = dagster("asset", "materialize", "-m", "activeuf_dagster.definitions", "--select", "key:dpo_model+", "--partition", "exp-a")
+    done = dagster(
+        "asset",
+        "materialize",
+        "-m",
+        "activeuf_dagster.definitions",
+        "--select",
+        "key:dpo_model+",
+        "--partition",
+        "exp-a",
+    )
     assert done.returncode != 0
     assert "preference_dataset[exp-a] is missing: materialize it first" in done.stderr + done.stdout
 

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from activeuf_core.artifacts import ArtifactStore
-from activeuf_dagster.engine import Blocked, Completed, Engine, Failed, Submitted
+from activeuf_core.recipes import Node
+from activeuf_dagster.engine import Blocked, Completed, Engine, Event, Failed, Submitted
 from activeuf_dagster.planning import nodes_of
 from activeuf_dagster.project import Project
 from tests.fakes.launcher import InstantLauncher
 
 
-def run(project: Project, launcher: InstantLauncher, nodes=None, **options):
+def run(
+    project: Project,
+    launcher: InstantLauncher,
+    nodes: list[Node] | None = None,
+    force: bool = False,
+) -> list[Event]:
     """Run an engine over all nodes of all experiments (or those given); return its events."""
     book = project.book()
     nodes = nodes or nodes_of(book, project.catalog.experiments)
-    return list(Engine(book, launcher, launcher, poll_s=0).run(nodes, **options))
+    return list(Engine(book, launcher, launcher, poll_s=0).run(nodes, force=force))
 
 
-def completed(events) -> list[tuple[str, str]]:
+def completed(events: list[Event]) -> list[tuple[str, str]]:
     """Return the nodes that completed, in order."""
     return [event.recipe.node for event in events if isinstance(event, Completed)]
 
 
-def test_everything_is_made_once_and_upstream_first(project: Project, launcher: InstantLauncher) -> None:
+def test_everything_is_made_once_and_upstream_first(
+    project: Project, launcher: InstantLauncher
+) -> None:
     events = run(project, launcher)
-    assert launcher.made.index(("prompts", "tiny")) < launcher.made.index(("completions", "tiny--a"))
-    assert launcher.made.index(("candidate_pool", "tiny")) < launcher.made.index(("preference_dataset", "exp-a"))
+    assert launcher.made.index(("prompts", "tiny")) < launcher.made.index(
+        ("completions", "tiny--a")
+    )
+    assert launcher.made.index(("candidate_pool", "tiny")) < launcher.made.index(
+        ("preference_dataset", "exp-a")
+    )
     assert len(launcher.made) == len(set(launcher.made)) == len(completed(events))
     assert completed(events)[-1] == ("leaderboard", "all")
 
 
-def test_a_second_run_adopts_everything_and_submits_nothing(project: Project, launcher: InstantLauncher) -> None:
+def test_a_second_run_adopts_everything_and_submits_nothing(
+    project: Project, launcher: InstantLauncher
+) -> None:
     run(project, launcher)
     jobs = len(launcher.jobs)
     events = run(project, launcher)
@@ -44,7 +60,9 @@ def test_a_failure_costs_only_what_reads_it(project: Project, launcher: InstantL
     events = run(project, launcher)
     assert [e.node for e in events if isinstance(e, Failed)] == [("dpo_model", "exp-b")]
     blocked = {event.node for event in events if isinstance(event, Blocked)}
-    assert blocked == {(f"{name}_score", "exp-b") for name in ("gsm8k", "minerva_math", "ifeval", "truthfulqa")}
+    assert blocked == {
+        (f"{name}_score", "exp-b") for name in ("gsm8k", "minerva_math", "ifeval", "truthfulqa")
+    }
     assert ("scores", "exp-b") in completed(events)
     assert ("rewardbench2_score", "exp-b") in completed(events)
 
@@ -56,14 +74,19 @@ def test_scores_of_nothing_are_not_made(project: Project, launcher: InstantLaunc
     assert ("leaderboard", "all") in reasons
 
 
-def test_scores_turn_stale_when_a_missing_benchmark_appears(project: Project, launcher: InstantLauncher) -> None:
+def test_scores_turn_stale_when_a_missing_benchmark_appears(
+    project: Project, launcher: InstantLauncher
+) -> None:
     launcher.fails = {("ifeval_score", "exp-a")}
     run(project, launcher)
     launcher.fails = set()
     launcher.made.clear()
     run(project, launcher)
     assert set(launcher.made) == {
-        ("ifeval_score", "exp-a"), ("scores", "exp-a"), ("wandb_summary", "exp-a"), ("leaderboard", "all")
+        ("ifeval_score", "exp-a"),
+        ("scores", "exp-a"),
+        ("wandb_summary", "exp-a"),
+        ("leaderboard", "all"),
     }
 
 
@@ -79,27 +102,33 @@ def test_recorded_completions_share_one_job(project: Project, launcher: InstantL
     assert sizes == [2]
 
 
-def test_a_job_without_an_artifact_is_a_failure_with_its_log(project: Project, launcher: InstantLauncher) -> None:
+def test_a_job_without_an_artifact_is_a_failure_with_its_log(
+    project: Project, launcher: InstantLauncher
+) -> None:
     launcher.silent = {("reward_model", "exp-c")}
     failed = [event for event in run(project, launcher) if isinstance(event, Failed)]
     assert [event.failure.kind for event in failed] == ["NoArtifact"]
     assert "the log of" in failed[0].failure.log_tail
 
 
-def test_a_failed_blocking_check_stops_downstream(project: Project, launcher: InstantLauncher) -> None:
+def test_a_failed_blocking_check_stops_downstream(
+    project: Project, launcher: InstantLauncher
+) -> None:
     launcher.red = {("features", "features_finite")}
     events = run(project, launcher)
     reasons = {event.node: event.reason for event in events if isinstance(event, Blocked)}
     assert "features_finite" in reasons[("preference_dataset", "exp-a")]
 
 
-def test_a_missing_input_outside_the_selection_is_named(project: Project, launcher: InstantLauncher) -> None:
+def test_a_missing_input_outside_the_selection_is_named(
+    project: Project, launcher: InstantLauncher
+) -> None:
     (event,) = run(project, launcher, [("dpo_model", "exp-a")])
     assert isinstance(event, Blocked)
     assert "preference_dataset[exp-a] is missing" in event.reason
 
 
-def test_equal_recipes_are_made_once(folder, launcher: InstantLauncher) -> None:
+def test_equal_recipes_are_made_once(folder: Path, launcher: InstantLauncher) -> None:
     text = (folder / "configs/experiments/exp-a.yaml").read_text()
     (folder / "configs/experiments/exp-z.yaml").write_text(text)
     project = Project.load()
@@ -108,7 +137,9 @@ def test_equal_recipes_are_made_once(folder, launcher: InstantLauncher) -> None:
     assert len([n for n in launcher.made if n[0] == "dpo_model"]) == 3
 
 
-def test_force_makes_a_new_generation_and_downstream_stale(project: Project, launcher: InstantLauncher) -> None:
+def test_force_makes_a_new_generation_and_downstream_stale(
+    project: Project, launcher: InstantLauncher
+) -> None:
     run(project, launcher)
     launcher.made.clear()
     run(project, launcher, [("dpo_model", "exp-a")], force=True)
@@ -119,7 +150,9 @@ def test_force_makes_a_new_generation_and_downstream_stale(project: Project, lau
     assert ("gsm8k_score", "exp-b") not in launcher.made
 
 
-def test_an_interruption_cancels_jobs_that_nobody_would_watch(project: Project, launcher: InstantLauncher) -> None:
+def test_an_interruption_cancels_jobs_that_nobody_would_watch(
+    project: Project, launcher: InstantLauncher
+) -> None:
     launcher.holds = True
     book = project.book()
     events = Engine(book, launcher, launcher, poll_s=0).run([("prompts", "tiny")])
@@ -129,7 +162,9 @@ def test_an_interruption_cancels_jobs_that_nobody_would_watch(project: Project, 
     assert launcher.cancelled == [launcher.jobs[0].job_id]
 
 
-def test_a_damaged_artifact_and_only_it_is_made_again(project: Project, launcher: InstantLauncher) -> None:
+def test_a_damaged_artifact_and_only_it_is_made_again(
+    project: Project, launcher: InstantLauncher
+) -> None:
     run(project, launcher)
     recipe = project.book().recipe("reward_model", "exp-b")
     folder = ArtifactStore(project.layout).require("reward_model", recipe.fingerprint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -33,18 +34,23 @@ def materialize_all(instance: dg.DagsterInstance) -> bool:
     book = project.book()
     found = statuses(instance, book, nodes_of(book, project.catalog.experiments))
     todo = [node for node, status in found.items() if not status.is_fresh]
-    return all([run_wave(build(project), instance, wave) for wave in waves(todo, project)])
+    results = [run_wave(build(project), instance, wave) for wave in waves(todo, project)]
+    return all(results)
 
 
 def verdicts(instance: dg.DagsterInstance) -> Verdicts:
-    """Return Dagster's verdict on every node that is not fresh, after its sensor has looked at the files."""
+    """Return Dagster's verdict on every node that is not fresh, after its sensor has looked at the
+    files.
+    """
     project = Project.load()
     for event in changed_observations(instance, project, {})[0]:
         instance.report_runless_asset_event(event)
     graph = build(project).resolve_asset_graph()
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
     nodes = nodes_of(project.book(), project.catalog.experiments)
-    found = {n: resolver.get_status(dg.AssetKey(n[0]), dagster_partition(n[1])).value for n in nodes}
+    found = {
+        n: resolver.get_status(dg.AssetKey(n[0]), dagster_partition(n[1])).value for n in nodes
+    }
     return {node: verdict for node, verdict in found.items() if verdict != "FRESH"}
 
 
@@ -56,14 +62,16 @@ def ours(instance: dg.DagsterInstance) -> set[tuple[str, str]]:
     return {node for node, status in found.items() if not status.is_fresh}
 
 
-def edit(path: Path, change) -> None:
+def edit(path: Path, change: Callable[[dict], object]) -> None:
     """Change a YAML file in place."""
     body = yaml.safe_load(path.read_text())
     change(body)
     path.write_text(yaml.safe_dump(body))
 
 
-def test_after_materializing_everything_is_fresh(folder: Path, instance: dg.DagsterInstance) -> None:
+def test_after_materializing_everything_is_fresh(
+    folder: Path, instance: dg.DagsterInstance
+) -> None:
     assert materialize_all(instance)
     assert verdicts(instance) == {}
     assert ours(instance) == set()
@@ -73,9 +81,14 @@ def test_before_anything_all_is_missing(folder: Path, instance: dg.DagsterInstan
     assert set(verdicts(instance).values()) == {"MISSING"}
 
 
-def test_a_learning_rate_concerns_one_model_of_one_experiment(folder: Path, instance: dg.DagsterInstance) -> None:
+def test_a_learning_rate_concerns_one_model_of_one_experiment(
+    folder: Path, instance: dg.DagsterInstance
+) -> None:
     materialize_all(instance)
-    edit(folder / "configs/experiments/exp-b.yaml", lambda b: b["dpo_model"].update(learning_rate=0.5))
+    edit(
+        folder / "configs/experiments/exp-b.yaml",
+        lambda b: b["dpo_model"].update(learning_rate=0.5),
+    )
     assert verdicts(instance) == {("dpo_model", "exp-b"): "STALE"}
     downstream = {f"{name}_score" for name in ("gsm8k", "minerva_math", "ifeval", "truthfulqa")}
     downstream |= {"dpo_model", "scores", "wandb_summary"}
@@ -94,19 +107,26 @@ def test_an_edit_taken_back_costs_nothing(folder: Path, instance: dg.DagsterInst
 
 def test_a_written_out_default_changes_nothing(folder: Path, instance: dg.DagsterInstance) -> None:
     materialize_all(instance)
-    edit(folder / "configs/experiments/exp-b.yaml", lambda b: b["dpo_model"].update(learning_rate=2e-5))
+    edit(
+        folder / "configs/experiments/exp-b.yaml",
+        lambda b: b["dpo_model"].update(learning_rate=2e-5),
+    )
     assert verdicts(instance) == {}
     assert ours(instance) == set()
 
 
-def test_changed_data_concern_their_dataset_only(folder: Path, instance: dg.DagsterInstance) -> None:
+def test_changed_data_concern_their_dataset_only(
+    folder: Path, instance: dg.DagsterInstance
+) -> None:
     materialize_all(instance)
     (folder / "pool.jsonl").write_text('{"prompt_id": "2"}\n')
     stale = {asset for asset, _ in verdicts(instance)}
     assert stale == {"prompts", "completions"}
 
 
-def test_re_materializing_after_an_edit_makes_all_fresh_again(folder: Path, instance: dg.DagsterInstance) -> None:
+def test_re_materializing_after_an_edit_makes_all_fresh_again(
+    folder: Path, instance: dg.DagsterInstance
+) -> None:
     materialize_all(instance)
     edit(folder / "configs/experiments/exp-a.yaml", lambda b: b["loop"].update(batch_size=8))
     assert verdicts(instance) == {("preference_dataset", "exp-a"): "STALE"}
@@ -115,7 +135,9 @@ def test_re_materializing_after_an_edit_makes_all_fresh_again(folder: Path, inst
     assert ours(instance) == set()
 
 
-def test_a_lost_database_is_refilled_from_the_store(folder: Path, instance: dg.DagsterInstance) -> None:
+def test_a_lost_database_is_refilled_from_the_store(
+    folder: Path, instance: dg.DagsterInstance
+) -> None:
     materialize_all(instance)
     another = dg.DagsterInstance.ephemeral()
     assert materialize_all(another)
@@ -144,5 +166,9 @@ def test_failed_partitions_fail_the_run_and_others_are_recorded(
     monkeypatch.setattr(Project, "launcher", failing)
     assert not materialize_all(instance)
     assert instance.get_materialized_partitions(dg.AssetKey("dpo_model")) == {"exp-a", "exp-c"}
-    assert instance.get_materialized_partitions(dg.AssetKey("reward_model")) == {"exp-a", "exp-b", "exp-c"}
+    assert instance.get_materialized_partitions(dg.AssetKey("reward_model")) == {
+        "exp-a",
+        "exp-b",
+        "exp-c",
+    }
     assert materialization.RANGE_START_TAG in next(iter(instance.get_runs())).tags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from activeuf_core.artifacts import ArtifactStore, Manifest
 from activeuf_core.paths import SCORE, Layout
@@ -17,12 +18,16 @@ def publish(layout: Layout, asset: str, fingerprint: str, **files: str) -> None:
     ArtifactStore(layout).publish(Manifest(asset, "e", fingerprint, "1", 0, {}, {}), output)
 
 
-def test_models_and_scores_are_found_where_they_are_expected(tmp_path) -> None:
+def test_models_and_scores_are_found_where_they_are_expected(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     publish(layout, "dpo_model", "d1", config__json="{}")
     publish(layout, "gsm8k_score", "g1", score__json=json.dumps({"score": 0.5}))
     publish(layout, "rewardbench2_score", "r1", score__json=json.dumps({"score": 0.25}))
-    for asset, fingerprint in [("dpo_model", "d1"), ("gsm8k_score", "g1"), ("rewardbench2_score", "r1")]:
+    for asset, fingerprint in [
+        ("dpo_model", "d1"),
+        ("gsm8k_score", "g1"),
+        ("rewardbench2_score", "r1"),
+    ]:
         refresh(layout, "e", asset, fingerprint)
     models = layout.experiment("e") / "models"
     assert (models / "dpo/e/config.json").read_text() == "{}"
@@ -31,7 +36,7 @@ def test_models_and_scores_are_found_where_they_are_expected(tmp_path) -> None:
     assert SCORE == "score.json"
 
 
-def test_a_new_artifact_replaces_the_links_and_keeps_the_scores(tmp_path) -> None:
+def test_a_new_artifact_replaces_the_links_and_keeps_the_scores(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     publish(layout, "dpo_model", "d1", config__json="1", adapter__bin="old")
     publish(layout, "dpo_model", "d2", config__json="2")
