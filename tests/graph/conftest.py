@@ -36,7 +36,7 @@ def dataset(pool: list[str]) -> dict:
 
 
 def write_small_project(folder: Path) -> Path:
-    """Write the config files, the pool and the model folder of a small project; return its folder."""
+    """Write the config files, pool and model folder of a small project; return its folder."""
     configs = folder / "configs"
     (folder / "pool.jsonl").write_text('{"prompt_id": "1"}\n', encoding="utf-8")
     (folder / "base").mkdir()
