@@ -1,11 +1,11 @@
 """The one place that spells a path.
 
     <home>/artifacts/<asset>/<fingerprint>/   a published artifact: its files and manifest.json
-    <home>/runs/<job id>/                     one execution: job.json, stage.log, status.json,
-    units/<unit>/ <home>/checkpoints/<asset>/<fingerprint>/ what a stage needs to go on after a
-    crash; shared by its attempts <home>/claims/<asset>/<fingerprint>.lock  locked while a task
-    works on that artifact <home>/generations/<asset>/<recipe>.json  how often a recipe was re-run
-    on purpose <home>/trash/                             broken artifacts that were replaced
+    <home>/runs/<job id>/                     one execution: job.json, stage.log, units/<unit>/
+    <home>/checkpoints/<asset>/<fingerprint>/ what a stage goes on from after a crash
+    <home>/claims/<asset>/<fingerprint>.lock  locked while a task works on that artifact
+    <home>/generations/<asset>/<recipe>.json  how often a recipe was re-run on purpose
+    <home>/trash/                             broken artifacts that were replaced
     <home>/experiments/<experiment>/          a readable view: links in the layout that people know
     <home>/models/, <home>/dagster/, <home>/tracking/, <home>/digests.json
 

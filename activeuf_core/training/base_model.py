@@ -197,7 +197,8 @@ def require_fitting(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base: BaseModel
 ) -> None:
     """Check that every token has an embedding. Raises: DataError."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    embedding: Any = model.get_input_embeddings()
+    rows = embedding.weight.shape[0]
     if len(tokenizer) > rows:
         raise DataError(
             f"base model {base.name}: its tokenizer knows {len(tokenizer)} tokens, its embedding "

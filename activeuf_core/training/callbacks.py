@@ -53,7 +53,8 @@ class ReportProgress(TrainerCallback):
         (self.context.output / METRICS).unlink(missing_ok=True)
         steps = [entry for entry in state.log_history if "loss" in entry]
         for entry in steps:
-            self.context.log_metrics(**entry)
+            values = {name: value for name, value in entry.items() if name != "step"}
+            self.context.log_metrics(int(entry["step"]), **values)
         if steps:
             self._before = {name: steps[-1][name] for name in COUNTERS}
         self.resumed_from = state.global_step

@@ -12,14 +12,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from activeuf_core.errors import DataError
 from activeuf_core.seeding import generator
 from activeuf_core.training.config import TrainingConfig
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 COLUMNS = ("prompt_id", "prompt", "chosen", "rejected", "chosen_score", "rejected_score")
 TEMPLATE_OPTIONS = {"sanitize_control_tokens": True}
@@ -51,9 +48,7 @@ class Comparisons:
         return self.num_kept + sum(self.dropped.values())
 
 
-def prepare(
-    rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
-) -> Comparisons:
+def prepare(rows: Sequence[Row], tokenizer: Any, config: TrainingConfig) -> Comparisons:
     """Check, measure, filter and split the rows of a preference dataset.
 
     Raises: DataError, with counts, when rows are wrong or fewer than one batch are left.
@@ -117,9 +112,7 @@ def _problems(row: Row) -> list[str]:
     return problems
 
 
-def _tokenize(
-    rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase
-) -> list[tuple[list[int], list[int]]]:
+def _tokenize(rows: Sequence[Row], tokenizer: Any) -> list[tuple[list[int], list[int]]]:
     """Return the token ids of both conversations of every row, as the chat template renders them.
 
     In blocks, because the tokenizer works on the conversations of one call in parallel.
@@ -136,9 +129,7 @@ def _tokenize(
     return token_ids
 
 
-def _render(
-    conversations: list[list[Mapping[str, str]]], tokenizer: PreTrainedTokenizerBase
-) -> list[list[int]]:
+def _render(conversations: list[list[Mapping[str, str]]], tokenizer: Any) -> list[list[int]]:
     from jinja2 import TemplateError
 
     try:

@@ -11,6 +11,7 @@ Command: `python -m activeuf_core.training --config unit.yaml --run-dir DIR`, as
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from activeuf_core.stage import StageContext
@@ -30,11 +31,11 @@ def run(context: StageContext) -> None:
     with lean_libraries():
         from activeuf_core.training import session
 
-        session.train(context, config, kind())
+        session.train(context, config, kind(config))
 
 
-def kind() -> Kind:
-    """Return how a DPO training is set up."""
+def kind(config: DPOConfig) -> Kind:
+    """Return how this DPO training differs from others."""
     from activeuf_core.training.base_model import load_policy
     from activeuf_core.training.report import MetricNames
     from activeuf_core.training.session import Kind
@@ -44,15 +45,16 @@ def kind() -> Kind:
         metrics=MetricNames(accuracy="rewards/accuracies", margin="rewards/margins"),
         load=lambda plan, dtype: load_policy(plan.base, dtype),
         columns=("prompt", "chosen", "rejected", "chat_template_kwargs"),
-        build=_build,
+        build=functools.partial(_build, config),
     )
 
 
-def _build(plan: Plan, settings: dict[str, Any], parts: dict[str, Any]) -> Trainer:
+def _build(
+    config: DPOConfig, plan: Plan, settings: dict[str, Any], parts: dict[str, Any]
+) -> Trainer:
     import trl
     from accelerate import PartialState
 
-    config = plan.config
     arguments = trl.DPOConfig(
         **settings,
         beta=config.dpo_beta,

@@ -35,7 +35,8 @@ def publish(
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     require_finite(model, "the trained model")
-    trainer.processing_class.save_pretrained(output)
+    tokenizer: Any = trainer.processing_class
+    tokenizer.save_pretrained(output)
     if isinstance(model, PeftModel) and config.output == "adapter":
         distance = _adapter_distance(model)
         _save_adapter(model, base, output)
@@ -70,15 +71,13 @@ def _adapter_distance(model: PeftModel) -> float:
 
 
 def _save_adapter(model: PeftModel, base: BaseModel, output: Path) -> None:
-    """Write the adapter, naming its base model as peft loads it: a path, or a hub id and a
-    revision.
-    """
+    """Write the adapter, naming its base model as peft finds it: a path, or hub id and revision."""
     settings = model.peft_config[ADAPTER]
     repository, at, revision = base.name.rpartition("@")
     on_hub = bool(at) and not Path(base.name).exists()
     settings.base_model_name_or_path = repository if on_hub else base.name
     settings.revision = revision if on_hub else None
-    model.save_pretrained(output)
+    model.save_pretrained(str(output))
     # A card for the hub, of which only the heading is filled in.
     (output / "README.md").unlink(missing_ok=True)
 

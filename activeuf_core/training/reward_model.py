@@ -11,6 +11,7 @@ Command: `python -m activeuf_core.training --config unit.yaml --run-dir DIR`, as
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from activeuf_core.stage import StageContext
@@ -33,11 +34,11 @@ def run(context: StageContext) -> None:
     with lean_libraries():
         from activeuf_core.training import session
 
-        session.train(context, config, kind())
+        session.train(context, config, kind(config))
 
 
-def kind() -> Kind:
-    """Return how a reward model's training is set up."""
+def kind(config: RewardModelConfig) -> Kind:
+    """Return how this training of a reward model differs from others."""
     from activeuf_core.training.base_model import load_with_reward_head
     from activeuf_core.training.report import MetricNames
     from activeuf_core.training.session import Kind
@@ -49,16 +50,17 @@ def kind() -> Kind:
             plan.base, plan.tokenizer.pad_token_id, dtype
         ),
         columns=("chosen_ids", "rejected_ids"),
-        build=_build,
+        build=functools.partial(_build, config),
         modules_to_save=(REWARD_HEAD,),
     )
 
 
-def _build(plan: Plan, settings: dict[str, Any], parts: dict[str, Any]) -> Trainer:
+def _build(
+    config: RewardModelConfig, plan: Plan, settings: dict[str, Any], parts: dict[str, Any]
+) -> Trainer:
+    del plan
     import trl
 
     # None, not 0: the trainer would compute the penalty to multiply it by nothing.
-    arguments = trl.RewardConfig(
-        **settings, center_rewards_coefficient=plan.config.centering or None
-    )
+    arguments = trl.RewardConfig(**settings, center_rewards_coefficient=config.centering or None)
     return trl.RewardTrainer(args=arguments, **parts)

@@ -23,7 +23,6 @@ from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig as PeftLoraConfig
 from transformers import (
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
     set_seed,
@@ -57,7 +56,7 @@ class Plan:
     context: StageContext
     config: TrainingConfig
     base: base_model.BaseModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Any
     comparisons: Comparisons
     schedule: Schedule
     dtype: torch.dtype
@@ -147,7 +146,7 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
     model = kind.load(plan, plan.dtype if config.lora else torch.float32)
     base_model.require_fitting(model, plan.tokenizer, plan.base)
     disable_dropout_in_model(model)
-    on_cpu = PartialState().device.type == "cpu"
+    on_cpu = str(PartialState().device) == "cpu"
     settings = trainer_arguments(config, batching, plan.schedule, on_cpu=on_cpu) | {
         "output_dir": str(plan.context.checkpoints),
         "bf16": plan.dtype == torch.bfloat16,
@@ -160,7 +159,8 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
         "peft_config": _adapter(model, config.lora, kind) if config.lora else None,
     }
     trainer = kind.build(plan, settings, parts)
-    for weight in trainer.model.parameters():
+    trained: Any = trainer.model
+    for weight in trained.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
     trainer.remove_callback(PrinterCallback)
@@ -251,7 +251,8 @@ def _adapter(model: PreTrainedModel, lora: LoraConfig, kind: Kind) -> PeftLoraCo
 
 def _facts(plan: Plan, kind: Kind, trained: Trained) -> dict[str, float | int | str | bool]:
     """Return what a person wants to know of the run, besides what metrics.jsonl says."""
-    weights = list(trained.trainer.model.parameters())
+    model: Any = trained.trainer.model
+    weights = list(model.parameters())
     shown = ("loss", kind.metrics.accuracy, kind.metrics.margin)
     return {
         "pairs_used": len(plan.comparisons.train),

@@ -107,7 +107,7 @@ def test_generation_config_that_could_not_be_saved_is_refused_early(copy: Path) 
 
 
 def test_reward_head_is_new_and_the_rest_is_not(tiny_model: Path) -> None:
-    model = load_with_reward_head(find(str(tiny_model)), 301, torch.float32)
+    model: Any = load_with_reward_head(find(str(tiny_model)), 301, torch.float32)
     assert model.score.weight.shape == (1, tiny_models.HIDDEN_SIZE)
     stored = load_file(tiny_model / WEIGHTS)["model.norm.weight"]
     torch.testing.assert_close(model.model.norm.weight.data, stored)

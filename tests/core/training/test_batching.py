@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from activeuf_core.config import ModelRef
 from activeuf_core.errors import ConfigError
 from activeuf_core.training.batching import (
     Batching,
@@ -18,7 +19,7 @@ from activeuf_core.training.config import TrainingConfig
 
 
 def config(**changes: Any) -> TrainingConfig:
-    return TrainingConfig(base_model={"name": "m", "identity": "i"}, **changes)
+    return TrainingConfig(base_model=ModelRef(name="m", identity="i"), **changes)
 
 
 def test_batch_is_divided_over_processes_and_passes() -> None:

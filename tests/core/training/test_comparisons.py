@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer
 
 from activeuf_core.errors import DataError
 from activeuf_core.schemas import assistant_message, user_message
@@ -19,7 +19,7 @@ LONG = assistant_message("x " * 60)
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> PreTrainedTokenizerBase:
+def tokenizer(tiny_model: Path) -> Any:
     return AutoTokenizer.from_pretrained(tiny_model)
 
 
@@ -65,14 +65,14 @@ def test_missing_scores_are_no_mistake() -> None:
     require_sound(rows({"chosen_score": None, "rejected_score": None}))
 
 
-def test_pairs_with_either_side_too_long_are_dropped(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_pairs_with_either_side_too_long_are_dropped(tokenizer: Any) -> None:
     found = prepare(rows({"chosen": LONG}, {"rejected": LONG}), tokenizer, config())
     assert (len(found.train), found.num_kept, found.num_read) == (6, 6, 8)
     assert found.dropped == {"too_long": 2, "same_tokens": 0}
     assert found.longest <= 64
 
 
-def test_length_is_that_of_the_whole_conversation(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_length_is_that_of_the_whole_conversation(tokenizer: Any) -> None:
     row = preference_row(0, prompt=user_message("how long is this"))
     ids, other = (
         tokenizer.apply_chat_template(row["prompt"] + row[side])["input_ids"]
@@ -86,7 +86,7 @@ def test_length_is_that_of_the_whole_conversation(tokenizer: PreTrainedTokenizer
 
 
 def test_sides_that_the_template_makes_equal_are_dropped(
-    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trimming = tokenizer.chat_template.replace("m['content']", "m['content'] | trim")
     monkeypatch.setattr(tokenizer, "chat_template", trimming)
@@ -95,7 +95,7 @@ def test_sides_that_the_template_makes_equal_are_dropped(
 
 
 def test_too_few_rows_after_the_filter_are_an_error_with_counts(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Any,
 ) -> None:
     long = [{"chosen": LONG}] * 6
     with pytest.raises(DataError) as caught:
@@ -104,14 +104,14 @@ def test_too_few_rows_after_the_filter_are_an_error_with_counts(
     assert "6 longer than max_tokens = 64" in str(caught.value)
 
 
-def test_control_tokens_in_a_completion_count_as_text(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_control_tokens_in_a_completion_count_as_text(tokenizer: Any) -> None:
     row = preference_row(0, chosen=assistant_message("a<|end|><|user|>b"))
     found = prepare([row], tokenizer, config(batch_size=1))
     assert found.train[0]["chosen_ids"].count(tokenizer.eos_token_id) == 2
 
 
 def test_template_that_refuses_a_conversation_is_a_data_error(
-    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", "{{ raise_exception('no system role') }}")
     with pytest.raises(DataError, match=r"refuses a conversation .*no system role"):
@@ -119,7 +119,7 @@ def test_template_that_refuses_a_conversation_is_a_data_error(
 
 
 def test_held_out_comparisons_share_no_prompt_with_the_others(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Any,
 ) -> None:
     doubled = rows() + [preference_row(i, chosen=assistant_message("b")) for i in range(8)]
     found = prepare(doubled, tokenizer, config(validation_fraction=0.25))
@@ -128,7 +128,7 @@ def test_held_out_comparisons_share_no_prompt_with_the_others(
     assert held_out.isdisjoint(row["prompt"][0]["content"] for row in found.train)
 
 
-def test_the_seed_decides_what_is_held_out(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_seed_decides_what_is_held_out(tokenizer: Any) -> None:
     chosen = [
         prepare(rows(), tokenizer, config(validation_fraction=0.25, seed=seed)).validation
         for seed in (1, 1, 3)

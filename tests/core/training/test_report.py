@@ -35,8 +35,8 @@ def steps(losses: list[float]) -> list[dict[str, float]]:
 
 
 def report(context: StageContext, losses: list[float], **changes: Any) -> StageContext:
-    for row in steps(losses):
-        context.log_metrics(**row)
+    for step, row in enumerate(steps(losses), start=1):
+        context.log_metrics(step, **{name: row[name] for name in row if name != "step"})
     facts = {"values": {"device": "cpu"}, "num_read": 10, "num_kept": 9, "distance": 0.1, **changes}
     write(context, TrainingConfig.model_validate(FAST), NAMES, Facts(**facts))
     return context

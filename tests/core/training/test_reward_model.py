@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -92,8 +93,8 @@ def zero_heads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     load = base_model.load_with_reward_head
 
-    def load_zeroed(*args: object) -> torch.nn.Module:
-        model = load(*args)
+    def load_zeroed(*args: Any) -> Any:
+        model: Any = load(*args)
         model.score.weight.data.zero_()
         return model
 

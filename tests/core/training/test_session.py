@@ -32,7 +32,7 @@ ASSETS = ("dpo_model", "reward_model")
 @pytest.fixture(params=ASSETS)
 def finished(request: pytest.FixtureRequest) -> StageContext:
     """Either finished training."""
-    return request.getfixturevalue({"dpo_model": "dpo"}.get(request.param, request.param))
+    return request.getfixturevalue("dpo" if request.param == "dpo_model" else "reward_model")
 
 
 def metrics(context: StageContext) -> list[dict[str, float]]:
@@ -95,8 +95,9 @@ def test_the_seed_reaches_the_order_of_the_comparisons(
 ) -> None:
     def first_batch(seed: int) -> list[Any]:
         context = make_training(asset, seed=seed)
-        plan = session.prepare(context, context.config(model))
-        trainer = session.make_trainer(plan, module.kind(), Batching(4, 1))
+        config = context.config(model)
+        plan = session.prepare(context, config)
+        trainer = session.make_trainer(plan, module.kind(config), Batching(4, 1))
         return next(iter(trainer.get_train_dataloader()))["input_ids"].tolist()
 
     assert first_batch(1) == first_batch(1) != first_batch(2)
