@@ -16,6 +16,7 @@ import functools
 import importlib.metadata
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ from activeuf_core.stage import StageContext
 
 if TYPE_CHECKING:
     from activeuf_core.evals.language_model import PolicyLM
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # a log is no place for moving bars; read at import
 
 TASKS = Path(__file__).parent / "tasks"
 ROWS = "rows"
@@ -115,7 +118,7 @@ def _language_model(context: StageContext, row: Benchmark, config: ScoreConfig) 
     from activeuf_core.evals.language_model import PolicyLM
     from activeuf_core.evals.models import load_policy
 
-    # Its warnings are about what is done here on purpose: a loaded model, rows of our own.
+    # lm-eval warns of what is done here on purpose: a loaded model, rows of our own.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     loaded = load_policy(context.input(row.model), config.dtype)
     report = functools.partial(context.progress, unit="questions")

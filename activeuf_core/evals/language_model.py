@@ -118,6 +118,10 @@ class PolicyLM(HFLM):
         )
         return texts
 
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
+        """Return the continuations' log-likelihoods; progress is reported, not drawn."""
+        return super().loglikelihood(requests, disable_tqdm=True)
+
     def _loglikelihood_tokens(
         self, requests: Sequence[Any], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
