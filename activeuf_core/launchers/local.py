@@ -109,6 +109,9 @@ class LocalLauncher:
             ),
             "PYTHONUNBUFFERED": "1",
             "TOKENIZERS_PARALLELISM": "false",
+            # Threads that spin while they wait take the cores that the other slots need: an
+            # evaluation took 14 minutes beside other jobs with spinning threads, 1 without.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
         }
         command = [sys.executable, "-m", "activeuf_core.task", str(folder.path)]
