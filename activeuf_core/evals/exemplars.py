@@ -79,7 +79,7 @@ def _task_file(name: str) -> dict[str, Any]:
     """Return a YAML file of the installed lm-eval; names of functions in it stay texts."""
     package = importlib.import_module("lm_eval.tasks")
     path = Path(package.__path__[0]) / name
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_TaskLoader)  # noqa: S506 - a SafeLoader
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_TaskLoader)  # noqa: S506
 
 
 class _TaskLoader(yaml.SafeLoader):

@@ -74,7 +74,8 @@ def render_html(board: Mapping[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Leaderboard</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>Leaderboard</h1>\n"
+        f"<title>Leaderboard</title>\n<style>{STYLE}</style>\n</head>\n"
+        "<body>\n<h1>Leaderboard</h1>\n"
         f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>\n"
         f"<ul>{notes}</ul>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
