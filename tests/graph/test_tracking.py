@@ -1,0 +1,98 @@
+"""The W&B summary, with the real library in its offline mode."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from activeuf_core.artifacts import read_json, write_json
+from activeuf_core.errors import ConfigError
+from activeuf_core.evals.benchmarks import BENCHMARKS
+from activeuf_core.paths import METRICS, PROJECT, SCORES
+from activeuf_core.reporting.scores import means_of
+from activeuf_dagster.project import tracking_mode
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """A unit file for the stage: scores of one experiment, two batches of the loop."""
+    entries = {
+        row.name: {
+            "title": row.title,
+            "score": 0.5,
+            "stderr": 0.1,
+            "n": 4,
+            "parts": {},
+            "missing_parts": [],
+        }
+        for row in BENCHMARKS
+    }
+    write_json(tmp_path / "s" / SCORES, {"benchmarks": entries, "means": means_of(entries)})
+    (tmp_path / "p").mkdir()
+    lines = [json.dumps({"step": step, "loss": 0.7 - step / 10}) for step in (0, 1)]
+    (tmp_path / "p" / METRICS).write_text("\n".join(lines) + "\n")
+    body = {
+        "asset": "wandb_summary",
+        "config": {"experiment": "exp-a"},
+        "inputs": {"scores": str(tmp_path / "s"), "preference_dataset": str(tmp_path / "p")},
+        "runtime": {"tracking": {"mode": "offline", "folder": str(tmp_path / "tracking")}},
+    }
+    write_json(tmp_path / "unit.json", body)
+    return tmp_path / "unit.json"
+
+
+def summarize(unit: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the stage on its own."""
+    command = [sys.executable, "-m", "activeuf_dagster.tracking", "--config", str(unit)]
+    return subprocess.run(
+        [*command, "--run-dir", str(unit.parent / "run")],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_an_offline_run_is_written_with_history_and_summary(unit: Path) -> None:
+    done = summarize(unit)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = read_json(unit.parent / "run" / "output" / "wandb_run.json")
+    assert record["history_rows"] == 2
+    assert record["summary"]["DPO/Mean"] == 0.5
+    assert list((unit.parent / "tracking" / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_online_without_a_key_says_what_to_set(unit: Path) -> None:
+    body = read_json(unit)
+    body["runtime"]["tracking"]["mode"] = "online"
+    write_json(unit, body)
+    done = summarize(unit, WANDB_API_KEY="")
+    assert done.returncode == 1
+    assert "WANDB_API_KEY is not set" in done.stdout
+
+
+@pytest.mark.parametrize(("key", "mode"), [("", "offline"), ("secret", "online")])
+def test_tracking_is_online_only_with_a_key(
+    monkeypatch: pytest.MonkeyPatch, key: str, mode: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.delenv("ACTIVEUF_TRACKING", raising=False)
+    assert tracking_mode() == mode
+
+
+def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIVEUF_TRACKING", "ofline")
+    with pytest.raises(ConfigError, match="did you mean 'offline'"):
+        tracking_mode()
+
+
+def test_dagster_wandb_still_imports() -> None:
+    """wandb 0.30 removed a module that dagster-wandb 0.29 imports: the lock must stay below it."""
+    subprocess.run([sys.executable, "-c", "import dagster_wandb"], check=True, timeout=120)
