@@ -234,29 +234,37 @@ class Engine:
         )
 
     def _submit(self, ready: Sequence[tuple[Node, Recipe]]) -> list[Event]:
-        events: list[Event] = []
+        """Give all ready nodes to their launchers, each launcher's jobs in one call."""
         light = {recipe.node for _, recipe in ready if self._is_light(recipe)}
+        jobs: dict[str, list[tuple[Job, tuple[Node, ...]]]] = {}
         for group in group_for_jobs(ready, light):
-            stage = stage_of(group[0][0][0])
-            launcher = self.launchers[stage.placement]
-            job = self._job(stage, group)
+            stage = stage_of(group[0][1].asset)
             nodes = tuple(node for node, _ in group)
-            try:
-                launcher.submit([job])
-            except (LaunchError, OSError) as error:
-                for node in nodes:
-                    self._nodes[node].state = "failed"
-                    events.append(
-                        Failed(node, Failure(type(error).__name__, str(error), job_id=job.job_id))
-                    )
-                continue
+            jobs.setdefault(stage.placement, []).append((self._job(stage, group), nodes))
+        return [event for place, given in jobs.items() for event in self._give(place, given)]
+
+    def _give(self, place: str, given: Sequence[tuple[Job, tuple[Node, ...]]]) -> list[Event]:
+        """Submit jobs to one launcher; return what became of each."""
+        launcher = self.launchers[place]
+        try:
+            launcher.submit([job for job, _ in given])
+        except (LaunchError, OSError) as error:
+            kind, text = type(error).__name__, str(error)
+            return [
+                self._fail(n, Failure(kind, text, job_id=j.job_id)) for j, ns in given for n in ns
+            ]
+        events: list[Event] = []
+        for job, nodes in given:
             for node in nodes:
                 tracked = self._nodes[node]
                 tracked.state, tracked.job_id, tracked.launcher = "running", job.job_id, launcher
-            events.append(
-                Submitted(job.job_id, nodes, launcher.name, launcher.log_path(job.job_id))
-            )
+            path = launcher.log_path(job.job_id)
+            events.append(Submitted(job.job_id, nodes, launcher.name, path))
         return events
+
+    def _fail(self, node: Node, failure: Failure) -> Failed:
+        self._nodes[node].state = "failed"
+        return Failed(node, failure)
 
     def _is_light(self, recipe: Recipe) -> bool:
         """Whether a node only moves rows, by its stage's config."""

@@ -37,10 +37,9 @@ class LocalLauncher:
 
     def __init__(self, layout: Layout, slots: int | None = None) -> None:
         """Args: slots: weight that runs at a time; null: one per core."""
-        cores = os.cpu_count() or 1
+        self.cores = os.cpu_count() or 1
         self.layout = layout
-        self.slots = slots or max(1, cores)
-        self.threads = max(1, cores // self.slots)
+        self.slots = slots or self.cores
         self._queue: deque[Job] = deque()
         self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
         self._states: dict[str, JobState] = {}
@@ -96,12 +95,18 @@ class LocalLauncher:
         for job in list(self._queue):
             used = sum(other.weight for other, _ in self._running.values())
             if job.weight == 0 or used + min(job.weight, self.slots) <= self.slots:
+                threads = self._threads()
                 self._queue.remove(job)
-                self._start(job)
+                self._start(job, threads)
 
-    def _start(self, job: Job) -> None:
+    def _threads(self) -> int:
+        """Return a job's share of the cores: all of them for one that has the machine to itself."""
+        waiting = sum(job.weight for job in self._queue)
+        wanted = waiting + sum(job.weight for job, _ in self._running.values())
+        return max(1, self.cores // min(self.slots, max(1, wanted)))
+
+    def _start(self, job: Job, threads: int) -> None:
         folder = self._folder(job.job_id)
-        threads = str(self.threads)
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(
@@ -112,7 +117,7 @@ class LocalLauncher:
             # Threads that spin while they wait take the cores that the other slots need: an
             # evaluation took 14 minutes beside other jobs with spinning threads, 1 without.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
         command = [sys.executable, "-m", "activeuf_core.task", str(folder.path)]
         with folder.task_log.open("ab") as log:

@@ -25,7 +25,7 @@ def lean_libraries() -> Iterator[None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     hidden = TRACKER not in sys.modules
     if hidden:
-        sys.modules[TRACKER] = None  # type: ignore[assignment] - Python's own way to say "not there"
+        sys.modules[TRACKER] = None  # type: ignore[assignment] - Python's "not there"
     try:
         yield
     finally:

@@ -119,6 +119,17 @@ def test_slots_bound_what_runs(launcher: LocalLauncher) -> None:
     assert all(is_complete(launcher, one.units[0]) for one in jobs)
 
 
+def test_a_job_alone_gets_all_cores_and_one_among_many_its_share(
+    launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "cores", 8)
+    started: list[int] = []
+    monkeypatch.setattr(launcher, "_start", lambda job, threads: started.append(threads))
+    launcher.submit([job(launcher, "alone", "works")])
+    launcher.submit([job(launcher, "first", "works"), job(launcher, "second", "works")])
+    assert started == [8, 4, 8]
+
+
 def test_two_tasks_of_one_artifact_make_it_once(launcher: LocalLauncher) -> None:
     first, second = job(launcher, "twin", "works"), job(launcher, "twin", "works")
     second = Job("twin-2", second.module, second.units, second.home)
