@@ -96,7 +96,7 @@ class ArtifactStore:
             manifest = _read_manifest(folder / MANIFEST)
         except FileNotFoundError:
             return Inspection(None, "broken: no manifest" if folder.exists() else "missing")
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             return Inspection(None, f"broken: manifest unreadable ({error})")
         if (manifest.asset, manifest.fingerprint) != (asset, fingerprint):
             found = f"{manifest.asset}/{manifest.fingerprint}"
@@ -232,6 +232,8 @@ def _sealed(manifest: Manifest) -> dict[str, Any]:
 
 def _read_manifest(path: Path) -> Manifest:
     body = read_json(path)
+    if not isinstance(body, dict):
+        raise TypeError(f"it holds a {type(body).__name__}")
     seal = body.pop("seal", None)
     if seal != digest_of(body):
         raise ValueError("its seal does not match its content")
@@ -248,6 +250,8 @@ def _first_problem(folder: Path, manifest: Manifest, digests: bool) -> str:
             size = path.stat().st_size
         except FileNotFoundError:
             return f"broken: {record.path} is gone"
+        except OSError as error:
+            return f"broken: {record.path} cannot be read ({error})"
         if size != record.size:
             return f"broken: {record.path} has {size} bytes, the manifest says {record.size}"
         if digests and file_sha256(path) != record.sha256:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from activeuf_core.catalog_files import (
+    RESERVED,
     DatasetFile,
     ExperimentFile,
     LeaderboardFile,
@@ -36,7 +37,7 @@ from activeuf_core.paths import Layout
 from activeuf_core.stages import STAGES, Stage, stage_of
 
 MEMBER_SEPARATOR = "--"
-UNPARTITIONED = "all"
+UNPARTITIONED = RESERVED
 """The partition name that stands for an asset without partitions in recipes, manifests and
 folders.
 """

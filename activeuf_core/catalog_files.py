@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from activeuf_core.config import StrictModel, check_key, merge, parse, read_yaml
-from activeuf_core.digests import DigestCache
+from activeuf_core.digests import HUB, DigestCache
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.evals.benchmarks import BENCHMARKS, benchmark
 from activeuf_core.paths import Layout
@@ -29,12 +29,14 @@ from activeuf_core.paths import Layout
 MODEL_KEYS = frozenset({"model", "base_model"})
 DATA_KEYS = frozenset({"source", "data"})
 SHARED_BENCHMARK_KEY = "all"
+RESERVED = "all"
+"""Stands for an asset without partitions in recipes, manifests and folders."""
 
 
 class Place(StrictModel):
     """Where a model or data set is: a local path, or a hub id with a pinned revision."""
 
-    path: str | None = None
+    path: str | None = Field(default=None, min_length=1)
     """Absolute, or relative to the folder that holds `configs/`. `$NAME` is replaced from the
     environment.
     """
@@ -61,7 +63,7 @@ class DatasetBody(StrictModel):
     prompts: dict[str, Any]
     completions: dict[str, Any] = Field(default_factory=dict)
     """Settings that all pool members share."""
-    model_pool: dict[str, dict[str, Any] | None]
+    model_pool: dict[str, dict[str, Any] | None] = Field(min_length=1)
     """Member name → what differs for this member; null: nothing."""
     judge: dict[str, Any]
     candidate_pool: dict[str, Any] = Field(default_factory=dict)
@@ -164,11 +166,11 @@ class References:
         """
         plain: dict[str, Any] = {}
         for key, value in section.items():
-            if key in MODEL_KEYS and isinstance(value, str):
+            if key in MODEL_KEYS:
                 plain[key] = self._reference(
                     value, self._model(value, key, where), where, locations
                 )
-            elif key in DATA_KEYS and isinstance(value, Mapping) and "identity" not in value:
+            elif key in DATA_KEYS and isinstance(value, Mapping):
                 place = parse(Place, value, f"{where}, key {key!r}")
                 name = place.hub or Path(str(place.path)).name
                 plain[key] = self._reference(name, place, where, locations)
@@ -179,7 +181,7 @@ class References:
         return plain
 
     def _model(self, name: str, key: str, where: str) -> Place:
-        if name not in self.models:
+        if not isinstance(name, str) or name not in self.models:
             raise ConfigError(
                 f"{where}: key {key!r} has the value {name!r}, which models.yaml does not "
                 f"declare; {choose_from(name, self.models)}."
@@ -191,7 +193,7 @@ class References:
     ) -> dict[str, str]:
         if place.hub is not None:
             locations[name] = f"{place.hub}@{place.revision}"
-            return {"name": name, "identity": f"hub:{place.hub}@{place.revision}"}
+            return {"name": name, "identity": f"{HUB}{place.hub}@{place.revision}"}
         path = self._path(str(place.path), where)
         locations[name] = str(path)
         return {"name": name, "identity": self.digests.digest(path)}
@@ -266,11 +268,17 @@ def _with_defaults(path: Path, folder: Path) -> dict[str, Any]:
     if base is None:
         return own
     known = _named_files(folder / "defaults", "defaults")
-    if base not in known:
+    if not isinstance(base, str) or base not in known:
         raise ConfigError(
             f"{path}: key 'extends' has the value {base!r}; {choose_from(base, known)}."
         )
-    return merge(read_yaml(known[base]), own)
+    shared = read_yaml(known[base])
+    if "extends" in shared:
+        raise ConfigError(
+            f"{known[base]}: key 'extends' has the value {shared['extends']!r}; defaults cannot "
+            "extend other defaults. Write their values out."
+        )
+    return merge(shared, own)
 
 
 def _check_benchmark(name: str, path: Path) -> None:
@@ -284,8 +292,10 @@ def _named_files(folder: Path, what: str) -> dict[str, Path]:
     """Return the YAML files of a folder by stem, refusing two that would be one partition."""
     found: dict[str, Path] = {}
     folded: dict[str, Path] = {}
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+    for path in sorted([*folder.glob("[!.]*.yaml"), *folder.glob("[!.]*.yml")]):
         name = check_key(path.stem, what, path)
+        if name == RESERVED:
+            raise ConfigError(f"{path}: {what} {name!r} has a reserved name. Rename the file.")
         if name.casefold() in folded:
             other = folded[name.casefold()]
             raise ConfigError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,7 +25,12 @@ or `|`.
 class StrictModel(BaseModel):
     """A frozen config section: an unknown key is an error, and so is a value of another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, strict=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
+
+    not_in_recipe: ClassVar[frozenset[str]] = frozenset()
+    """Settings that say how fast something runs, or how often it saves, and not what comes out."""
 
     @property
     def is_light(self) -> bool:
@@ -59,7 +64,7 @@ def check_key(name: str, what: str, where: Path | str) -> str:
 
     Raises: ConfigError, naming the file and the character set.
     """
-    if KEY_PATTERN.fullmatch(name) and ".." not in name:
+    if isinstance(name, str) and KEY_PATTERN.fullmatch(name) and ".." not in name:
         return name
     raise ConfigError(
         f"{where}: {what} {name!r} cannot be a partition key. Allowed: letters, digits and . _ - "
@@ -82,7 +87,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from error
     try:
         data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader subclass
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not valid YAML: {error}") from error
     if data is None:
         return {}
@@ -106,9 +111,9 @@ def parse(model: type[Section], data: Mapping[str, Any], where: Path | str) -> S
         raise ConfigError(f"{where}: " + f"\n{where}: ".join(lines)) from error
 
 
-def identity_of(section: BaseModel) -> dict[str, Any]:
+def identity_of(section: StrictModel) -> dict[str, Any]:
     """Return what distinguishes a section: required values, the names of variants, and all that is
-    not a default.
+    not a default. Of a model or data source only the identity counts, not what it is called.
 
     So a new setting with a default changes no fingerprint. A default that changes is a change of
     code, which the code lock catches.
@@ -118,9 +123,14 @@ def identity_of(section: BaseModel) -> dict[str, Any]:
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         is_variant = get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
+        if name in section.not_in_recipe:
+            continue
         if not info.is_required() and not is_variant and value == info.default:
             continue
-        found[name] = identity_of(value) if isinstance(value, BaseModel) else plain[name]
+        if isinstance(value, (ModelRef, DataRef)):
+            found[name] = value.identity
+        else:
+            found[name] = identity_of(value) if isinstance(value, StrictModel) else plain[name]
     return found
 
 

@@ -7,12 +7,16 @@ gigabyte of weights is read once and afterwards only looked at.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from activeuf_core.artifacts import file_sha256, write_json
 from activeuf_core.fingerprint import digest_of
 
 ABSENT = "absent"
+HUB = "hub:"
+"""How the identity of a pinned hub repository begins."""
 
 
 class DigestCache:
@@ -40,9 +44,40 @@ class DigestCache:
     def _load(self) -> dict[str, dict[str, object]]:
         """Read the cache; an unreadable one costs time, not correctness."""
         try:
-            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+            known = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        return known if isinstance(known, dict) else {}
+
+
+def changed_source(
+    config: Mapping[str, Any], locations: Mapping[str, str], cache: DigestCache
+) -> str:
+    """Return why a stage cannot read its sources as its recipe names them, '' when it can.
+
+    A recipe is made when the config files are read; hours may pass before its stage runs.
+    """
+    for name, identity in _references(config):
+        if identity.startswith(HUB) or name not in locations:
+            continue
+        found = cache.digest(Path(locations[name]))
+        if found == ABSENT:
+            return f"{locations[name]} is not there. Put {name!r} there, or correct its path."
+        if found != identity:
+            return (
+                f"{locations[name]} is not what it was when the config files were read. "
+                "Materialize again: the new content makes a new artifact."
+            )
+    return ""
+
+
+def _references(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the (name, identity) of every model and data source that a config names."""
+    if isinstance(value, Mapping):
+        if value.keys() == {"name", "identity"}:
+            yield value["name"], value["identity"]
+        for inner in value.values():
+            yield from _references(inner)
 
 
 def _stamp(path: Path) -> list[int]:

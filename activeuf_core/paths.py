@@ -135,8 +135,13 @@ class RunFolder:
 
     @property
     def job(self) -> Path:
-        """What to run; also the `--config` of the stage."""
+        """What to run."""
         return self.path / "job.json"
+
+    @property
+    def stage(self) -> Path:
+        """The `--config` of the stage: those units of the job that are still open."""
+        return self.path / "stage.json"
 
     @property
     def log(self) -> Path:

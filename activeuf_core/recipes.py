@@ -99,10 +99,7 @@ class RecipeBook:
                     if item.optional
                     else self.recipe(item.asset, key)
                 )
-                if (
-                    item.optional
-                    and not self.store.inspect(item.asset, above.fingerprint).is_complete
-                ):
+                if item.optional and not self._is_usable(above):
                     absent.append((item.asset, key))
                 else:
                     found[key] = above.fingerprint
@@ -123,6 +120,11 @@ class RecipeBook:
             ),
             absent=tuple(absent),
         )
+
+    def _is_usable(self, recipe: Recipe) -> bool:
+        """Whether an optional input is complete and passed its blocking checks."""
+        found = self.store.inspect(recipe.asset, recipe.fingerprint).manifest
+        return found is not None and not found.failed_blocking_checks
 
     def _current(self, asset: str, partition: str) -> Recipe:
         """Return an optional input's recipe as of now: it may itself depend on what exists."""

@@ -15,6 +15,7 @@ import argparse
 import importlib
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -167,7 +168,7 @@ class StageContext:
             "threads": os.environ.get("OMP_NUM_THREADS", "default"),
         }
         result = {"metadata": self.metadata, "checks": self.checks, "provenance": provenance}
-        write_json(self._folder.result, result)
+        write_json(self._folder.result, _plain(result))
 
 
 Run = Callable[[StageContext], None]
@@ -191,7 +192,7 @@ def main(runs: Mapping[str, str]) -> int:
 
 
 def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
-    shutil.rmtree(folder.path, ignore_errors=True)
+    _clean(folder)
     folder.output.mkdir(parents=True)
     checkpoints = Path(unit.checkpoints) if unit.checkpoints else folder.path / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -199,12 +200,19 @@ def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
     log.info("%s[%s] begins", unit.asset, unit.partition)
     try:
         _load(runs, unit.asset)(context)
+        context.finish()
     except Exception as error:  # noqa: BLE001 - the boundary of a unit: recorded
         _record_failure(folder, unit, error)
         return False
-    context.finish()
     log.info("%s[%s] done in %.1f s", unit.asset, unit.partition, time.time() - context._started)
     return True
+
+
+def _clean(folder: UnitFolder) -> None:
+    """Remove what an earlier run of the unit left, and nothing else."""
+    shutil.rmtree(folder.output, ignore_errors=True)
+    for path in (folder.result, folder.failure, folder.progress):
+        path.unlink(missing_ok=True)
 
 
 def _record_failure(folder: UnitFolder, unit: Unit, error: Exception) -> None:
@@ -245,6 +253,7 @@ def _units(path: Path, run_dir: Path) -> list[tuple[Unit, UnitFolder]]:
         units = [Unit(**unit) for unit in body["units"]]
         return [(unit, RunFolder(run_dir).unit(unit.name)) for unit in units]
     inputs = {asset: {asset: str(folder)} for asset, folder in body.get("inputs", {}).items()}
+    _require_own_folder(run_dir)
     unit = Unit(
         asset=body["asset"],
         partition=body.get("partition", "by-hand"),
@@ -258,6 +267,25 @@ def _units(path: Path, run_dir: Path) -> list[tuple[Unit, UnitFolder]]:
         runtime=body.get("runtime", {}),
     )
     return [(unit, UnitFolder(run_dir))]
+
+
+def _require_own_folder(run_dir: Path) -> None:
+    """Refuse a folder with other things in it: a run by hand writes and removes files there."""
+    known = UnitFolder(run_dir)
+    own = (known.output, known.result, known.failure)
+    if run_dir.exists() and any(run_dir.iterdir()) and not any(path.exists() for path in own):
+        raise SystemExit(f"--run-dir {run_dir} holds other files. Name a new or an empty folder.")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: numpy scalars as Python's, NaN and infinities as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "item") and not isinstance(value, (int, float, str, bool)):
+        value = value.item()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _short(value: Any) -> Any:

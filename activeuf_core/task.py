@@ -12,6 +12,8 @@ time. Command: `python -m activeuf_core.task RUN_FOLDER`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import dataclasses
 import os
 import platform
 import signal
@@ -24,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 from activeuf_core.artifacts import ArtifactStore, Manifest, read_json, write_json
+from activeuf_core.digests import DigestCache, changed_source
 from activeuf_core.errors import ArtifactError
 from activeuf_core.jobs import Job, Unit, load_job
 from activeuf_core.paths import Layout, RunFolder
@@ -32,6 +35,7 @@ POLL_S = 0.1
 CLAIM_POLL_S = 0.5
 GRACE_S = 10.0
 EXIT_UNIT_FAILED = 3
+PR_SET_PDEATHSIG = 1
 SLURM_FACTS = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 
 
@@ -52,9 +56,11 @@ class Task:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         with contextlib.ExitStack() as claims:
-            for unit in self.job.units:
+            # One order for all tasks, or two of them could wait for one another.
+            for unit in sorted(self.job.units, key=lambda unit: (unit.asset, unit.fingerprint)):
                 claims.enter_context(self._claimed(unit))
             self._settle()
+            self._refuse_changed_sources()
             self._write_status("running")
             exit_code = self._run_stage() if self._is_open() else 0
         all_complete = all(state == "published" for state in self.states.values())
@@ -74,8 +80,10 @@ class Task:
             time.sleep(CLAIM_POLL_S)
 
     def _run_stage(self) -> int:
+        still_open = tuple(unit for unit in self.job.units if self._is_unit_open(unit))
+        write_json(self.folder.stage, dataclasses.replace(self.job, units=still_open).to_json())
         command = [sys.executable, "-m", self.job.module]
-        command += ["--config", str(self.folder.job), "--run-dir", str(self.folder.path)]
+        command += ["--config", str(self.folder.stage), "--run-dir", str(self.folder.path)]
         with self.folder.log.open("ab") as log:
             self.child = subprocess.Popen(
                 command,
@@ -83,15 +91,24 @@ class Task:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=self._environment(),
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
-        while self.child.poll() is None:
+        try:
+            self._attend(self.child)
+        finally:
+            _signal_group(self.child, signal.SIGKILL)  # what the stage started and left behind
+        return self.child.returncode
+
+    def _attend(self, child: subprocess.Popen[bytes]) -> None:
+        """Publish, and enforce the grace time, until the stage has ended."""
+        while child.poll() is None:
             self._settle()
             self._enforce_grace()
             time.sleep(POLL_S)
         self._settle()
-        if self.stopped_by is None and self.child.returncode < 0:
-            self._note_death(-self.child.returncode)
-        return self.child.returncode
+        if self.stopped_by is None and child.returncode < 0:
+            self._note_death(-child.returncode)
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self.job.environment}
@@ -99,7 +116,7 @@ class Task:
     def _settle(self) -> None:
         """Publish what is done, note what failed."""
         for unit in self.job.units:
-            if self.states[unit.name] in ("published", "failed"):
+            if not self._is_unit_open(unit):
                 continue
             folder = self.folder.unit(unit.name)
             if self.store.inspect(unit.asset, unit.fingerprint).is_complete:
@@ -112,8 +129,26 @@ class Task:
                 continue
             self._write_status("running")
 
+    def _refuse_changed_sources(self) -> None:
+        for unit in self.job.units:
+            problem = self._source_problem(unit) if self._is_unit_open(unit) else ""
+            if problem:
+                self._fail(unit, "SourceChanged", problem)
+
+    def _source_problem(self, unit: Unit) -> str:
+        cache = DigestCache(self.store.layout.digests)
+        return changed_source(unit.config, unit.locations, cache)
+
+    def _fail(self, unit: Unit, kind: str, message: str, *, retryable: bool = False) -> None:
+        record = {"kind": kind, "message": message, "retryable": retryable}
+        write_json(self.folder.unit(unit.name).failure, record)
+        self.states[unit.name] = "failed"
+
     def _publish(self, unit: Unit) -> None:
         folder = self.folder.unit(unit.name)
+        if problem := self._source_problem(unit):
+            self._fail(unit, "SourceChanged", problem)
+            return
         result = read_json(folder.result)
         manifest = Manifest(
             asset=unit.asset,
@@ -130,11 +165,7 @@ class Task:
         try:
             self.store.publish(manifest, folder.output)
         except (ArtifactError, OSError) as error:
-            write_json(
-                folder.failure,
-                {"kind": type(error).__name__, "message": str(error), "retryable": False},
-            )
-            self.states[unit.name] = "failed"
+            self._fail(unit, type(error).__name__, str(error))
         else:
             self.states[unit.name] = "published"
 
@@ -153,17 +184,14 @@ class Task:
         hint = " The kernel does this when memory runs out." if number == signal.SIGKILL else ""
         message = f"the stage process was ended by {name}.{hint} Look at {self.folder.log}."
         for unit in self.job.units:
-            if self.states[unit.name] not in ("published", "failed"):
-                record = {
-                    "kind": "Killed",
-                    "message": message,
-                    "retryable": number == signal.SIGKILL,
-                }
-                write_json(self.folder.unit(unit.name).failure, record)
-                self.states[unit.name] = "failed"
+            if self._is_unit_open(unit):
+                self._fail(unit, "Killed", message, retryable=number == signal.SIGKILL)
 
     def _is_open(self) -> bool:
-        return any(state not in ("published", "failed") for state in self.states.values())
+        return any(self._is_unit_open(unit) for unit in self.job.units)
+
+    def _is_unit_open(self, unit: Unit) -> bool:
+        return self.states[unit.name] not in ("published", "failed")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Pass the signal on once; a second one, or the end of the grace time, kills."""
@@ -174,7 +202,7 @@ class Task:
         again = self.stopped_by is not None
         self.stopped_by = number
         self.stop_time = time.monotonic()
-        self.child.send_signal(signal.SIGKILL if again else signal.SIGTERM)
+        _signal_group(self.child, signal.SIGKILL if again else signal.SIGTERM)
 
     def _enforce_grace(self) -> None:
         if (
@@ -182,7 +210,7 @@ class Task:
             and time.monotonic() - self.stop_time > GRACE_S
             and self.child
         ):
-            self.child.kill()
+            _signal_group(self.child, signal.SIGKILL)
 
     def _write_status(self, state: str, exit_code: int | None = None) -> None:
         if self.stopped_by is not None and state == "failed":
@@ -196,6 +224,18 @@ class Task:
             "units": self.states,
         }
         write_json(self.folder.status, status)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    """Signal a stage and everything that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when the wrapper is killed: its lock is free then."""
+    with contextlib.suppress(OSError, AttributeError):  # not Linux: the wrapper's own care remains
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main() -> int:

@@ -28,7 +28,8 @@ def refresh(layout: Layout, experiment: str, asset: str, fingerprint: str) -> No
     scored = next((row for row in BENCHMARKS if row.asset == asset), None)
     if asset in MODEL_FOLDERS:
         folder = view / MODEL_FOLDERS[asset] / experiment
-        _drop_links(folder)
+        if not _shows(folder, artifact):
+            _drop_links(folder)
         for path in artifact.iterdir():
             if path.name != MANIFEST:
                 _link(folder / path.name, path)
@@ -51,8 +52,14 @@ def _link(link: Path, target: Path) -> None:
     os.replace(partial, link)
 
 
+def _shows(folder: Path, artifact: Path) -> bool:
+    """Whether a model's folder links to this artifact already."""
+    links = [path for path in folder.glob("*") if path.is_symlink() and path.name != SCORE_LINK]
+    return bool(links) and all(path.resolve().parent == artifact.resolve() for path in links)
+
+
 def _drop_links(folder: Path) -> None:
-    """Remove the links of an earlier artifact, and nothing else."""
-    for path in folder.glob("*"):
-        if path.is_symlink() and path.name != SCORE_LINK:
-            path.unlink()
+    """Remove the links of an earlier model, its scores included, and nothing else."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            path.unlink(missing_ok=True)

@@ -12,6 +12,8 @@ from activeuf_core.config import DataRef, StrictModel
 class ScoreConfig(StrictModel):
     """How one model is scored on one benchmark."""
 
+    not_in_recipe = frozenset({"batch_size"})
+
     benchmark: str
     """A name of the table in `benchmarks.py`."""
     data: DataRef

@@ -12,6 +12,8 @@ from activeuf_core.config import ModelRef, StrictModel
 class FeaturesConfig(StrictModel):
     """Which frozen model turns (prompt, completion) into a vector."""
 
+    not_in_recipe = frozenset({"batch_size"})
+
     model: ModelRef
     max_tokens: int = Field(default=4096, ge=8)
     """Longer conversations are cut on the right and flagged."""

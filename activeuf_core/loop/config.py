@@ -14,6 +14,8 @@ from activeuf_core.enn.config import ENNConfig, RewardUncertaintyConfig
 class LoopConfig(StrictModel):
     """One run of the loop: which pairs are labelled, and what learns from the labels."""
 
+    not_in_recipe = frozenset({"checkpoint_every"})
+
     acquisition: AcquisitionConfig
     """`method` names the acquisition function; a parameter that it does not use is unknown."""
     enn: RewardUncertaintyConfig = ENNConfig()

@@ -31,3 +31,8 @@ class PromptsConfig(StrictModel):
     duplicates: Literal["drop", "keep"] = "drop"
     """What happens to a prompt whose normalised text was seen before."""
     seed: int = 4
+
+    @property
+    def is_light(self) -> bool:
+        """True: prompts are only read."""
+        return True

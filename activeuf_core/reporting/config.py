@@ -12,11 +12,21 @@ class ScoresConfig(StrictModel):
     titles: dict[str, str]
     """How each benchmark's score is called where people read it."""
 
+    @property
+    def is_light(self) -> bool:
+        """True: numbers are only gathered."""
+        return True
+
 
 class WandbSummaryConfig(StrictModel):
     """The W&B run of one experiment."""
 
     experiment: str
+
+    @property
+    def is_light(self) -> bool:
+        """True: many runs are written by one process."""
+        return True
 
 
 class LeaderboardRow(StrictModel):

@@ -30,6 +30,8 @@ class LoraConfig(StrictModel):
 class TrainingConfig(StrictModel):
     """What both trainings share."""
 
+    not_in_recipe = frozenset({"per_device_batch_size", "gradient_checkpointing", "save_every"})
+
     base_model: ModelRef
     lora: LoraConfig | None = LoraConfig()
     """null trains all weights."""

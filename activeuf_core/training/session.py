@@ -42,6 +42,7 @@ from activeuf_core.training.batching import Batching, Schedule, halve, plan_batc
 from activeuf_core.training.callbacks import KeepCheckpoints, ReportProgress
 from activeuf_core.training.comparisons import Comparisons
 from activeuf_core.training.config import LoraConfig, TrainingConfig
+from activeuf_core.training.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ def train(context: StageContext, config: TrainingConfig, kind: Kind) -> None:
     began = time.monotonic()
     disable_progress_bar()
     transformers_logging.disable_progress_bar()
+    if _on_cpu():
+        keep_freed_memory()
     batching = plan_batching(config, PartialState().num_processes)
     plan = prepare(context, config)
     context.progress(0, plan.schedule.steps, "steps")
@@ -146,8 +149,7 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
     model = kind.load(plan, plan.dtype if config.lora else torch.float32)
     base_model.require_fitting(model, plan.tokenizer, plan.base)
     disable_dropout_in_model(model)
-    on_cpu = str(PartialState().device) == "cpu"
-    settings = trainer_arguments(config, batching, plan.schedule, on_cpu=on_cpu) | {
+    settings = trainer_arguments(config, batching, plan.schedule, on_cpu=_on_cpu()) | {
         "output_dir": str(plan.context.checkpoints),
         "bf16": plan.dtype == torch.bfloat16,
     }
@@ -165,6 +167,10 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
             weight.data = weight.data.float()
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _on_cpu() -> bool:
+    return str(PartialState().device) == "cpu"
 
 
 def _train_with_retry(plan: Plan, kind: Kind, batching: Batching) -> Trained:

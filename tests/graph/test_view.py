@@ -36,7 +36,7 @@ def test_models_and_scores_are_found_where_they_are_expected(tmp_path: Path) -> 
     assert SCORE == "score.json"
 
 
-def test_a_new_artifact_replaces_the_links_and_keeps_the_scores(tmp_path: Path) -> None:
+def test_a_new_model_replaces_the_links_and_its_old_scores(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     publish(layout, "dpo_model", "d1", config__json="1", adapter__bin="old")
     publish(layout, "dpo_model", "d2", config__json="2")
@@ -45,5 +45,5 @@ def test_a_new_artifact_replaces_the_links_and_keeps_the_scores(tmp_path: Path) 
     refresh(layout, "e", "gsm8k_score", "g1")
     refresh(layout, "e", "dpo_model", "d2")
     folder = layout.experiment("e") / "models/dpo/e"
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "results"]
+    assert [path.name for path in folder.rglob("*.json")] == ["config.json"]
     assert (folder / "config.json").read_text() == "2"
