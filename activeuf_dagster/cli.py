@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from activeuf_core.artifacts import ArtifactStore
@@ -86,7 +87,9 @@ def status(
         return
     table = Table("asset", "partition", "state", box=None)
     for (asset, partition), one in found.items():
-        table.add_row(asset, partition, "[green]fresh" if one.is_fresh else f"[yellow]{one.reason}")
+        table.add_row(
+            asset, partition, "[green]fresh" if one.is_fresh else f"[yellow]{escape(one.reason)}"
+        )
     console.print(table)
 
 
@@ -161,7 +164,7 @@ def main() -> None:
         app()
     except ActiveUFError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"[red]{type(error).__name__}[/]: {error}", markup=True
+            f"[red]{type(error).__name__}[/]: {escape(str(error))}", markup=True
         )
         raise SystemExit(2) from None
 

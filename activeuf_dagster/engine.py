@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,15 @@ class Blocked:
     reason: str
 
 
-Event = Submitted | Progressed | Completed | Failed | Blocked
+@dataclass(frozen=True)
+class Attached:
+    """A node is being made by another process, whose lock stands at `claim`; it is waited for."""
+
+    node: Node
+    claim: str
+
+
+Event = Attached | Submitted | Progressed | Completed | Failed | Blocked
 
 
 @dataclass
@@ -123,8 +131,9 @@ class Engine:
         self.runtime = dict(runtime or {})
         self.poll_s = poll_s
         self._nodes: dict[Node, _Tracked] = {}
+        self._failures: dict[str, Failure] = {}
 
-    def run(self, nodes: Sequence[Node], *, force: bool = False) -> Iterator[Event]:
+    def run(self, nodes: Sequence[Node], *, force: bool = False) -> Generator[Event, None, None]:
         """Bring nodes up to date, upstream first, yielding what happens.
 
         Args: force: make every node again, as a new generation, even if it is complete.
@@ -172,10 +181,10 @@ class Engine:
                 events.append(Blocked(node, verdict))
                 continue
             found = self._look_up(node, tracked)
-            if isinstance(found, Completed):
-                events.append(found)
-            elif found is not None:
+            if isinstance(found, Recipe):
                 ready.append((node, found))
+            elif found is not None:
+                events.append(found)
         return events + self._submit(ready)
 
     def _inputs_verdict(self, node: Node) -> str:
@@ -210,9 +219,9 @@ class Engine:
         self.book.forget(*node)
         return any(self.book.recipe(*node).inputs.values())
 
-    def _look_up(self, node: Node, tracked: _Tracked) -> Completed | Recipe | None:
-        """Return a completed node, the recipe of one to submit, or None while another process works
-        on it.
+    def _look_up(self, node: Node, tracked: _Tracked) -> Event | Recipe | None:
+        """Return what became of a node whose inputs are there: complete, failed like its twin,
+        being made elsewhere (None once that was said), or else its recipe, to be submitted.
         """
         if any(item.optional for item in stage_of(node[0]).inputs):
             self.book.forget(*node)
@@ -221,9 +230,14 @@ class Engine:
         if found.manifest is not None:
             tracked.state = "complete"
             return Completed(recipe, found.manifest, is_adopted=True)
-        if self.store.is_claimed(recipe.asset, recipe.fingerprint) or self._twin_runs(recipe):
-            tracked.state = "attached"
+        if recipe.fingerprint in self._failures:
+            return self._fail(node, self._failures[recipe.fingerprint])
+        if self._twin_runs(recipe):
             return None
+        if self.store.is_claimed(recipe.asset, recipe.fingerprint):
+            said, tracked.state = tracked.state == "attached", "attached"
+            claim = self.layout.claim(recipe.asset, recipe.fingerprint)
+            return None if said else Attached(node, str(claim))
         return recipe
 
     def _twin_runs(self, recipe: Recipe) -> bool:
@@ -263,7 +277,10 @@ class Engine:
         return events
 
     def _fail(self, node: Node, failure: Failure) -> Failed:
-        self._nodes[node].state = "failed"
+        tracked = self._nodes[node]
+        tracked.state = "failed"
+        if tracked.recipe is not None:
+            self._failures[tracked.recipe.fingerprint] = failure  # for twins: not tried twice
         return Failed(node, failure)
 
     def _is_light(self, recipe: Recipe) -> bool:
@@ -322,8 +339,7 @@ class Engine:
             state = merged[tracked.job_id]
             failure = self._failure(tracked, ended=state.phase == "ended", detail=state.detail)
             if failure is not None:
-                tracked.state = "failed"
-                events.append(Failed(node, failure))
+                events.append(self._fail(node, failure))
             elif time.monotonic() - tracked.progress_shown > PROGRESS_EVERY_S:
                 events.extend(self._progress(node, tracked))
         return events

@@ -8,6 +8,7 @@ No `from __future__ import annotations` here: Dagster reads the types of the ope
 at run time.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterator
 
@@ -15,9 +16,10 @@ import dagster as dg
 
 from activeuf_core import view
 from activeuf_core.catalog import UNPARTITIONED
-from activeuf_core.recipes import Node
+from activeuf_core.recipes import Node, Recipe
 from activeuf_core.stages import STAGES, stage_of
 from activeuf_dagster.engine import (
+    Attached,
     Blocked,
     Completed,
     Engine,
@@ -34,6 +36,9 @@ from activeuf_dagster.recording import Recorded, Recorder
 log = logging.getLogger("activeuf.engine")
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 
+
+SHOWN_FAILURES, SHOWN_LINES, SHOWN_CHARACTERS = 20, 100, 2000
+"""How much of its failures a run repeats in its last event; each has an entry of its own before."""
 
 OPERATIONS = {
     "datasets": ("dataset",),
@@ -98,21 +103,29 @@ def materialize(
     launcher = project.launcher()
     engine = Engine(book, launcher, launcher, project.runtime())
     bad: list[Failed | Blocked] = []
-    for event in engine.run(selected_nodes(context), force=force):
-        _tell(context, event)
-        if isinstance(event, Completed):
-            if stage_of(event.recipe.asset).dimension == "experiment":
-                view.refresh(
-                    project.layout,
-                    event.recipe.partition,
-                    event.recipe.asset,
-                    event.recipe.fingerprint,
-                )
-            yield from recorder.record(event.recipe, event.manifest, is_adopted=event.is_adopted)
-        elif isinstance(event, (Failed, Blocked)):
-            bad.append(event)
+    with contextlib.closing(engine.run(selected_nodes(context), force=force)) as events:
+        for event in events:
+            _tell(context, event)
+            if isinstance(event, Completed):
+                recipe = event.recipe
+                yield from recorder.record(recipe, event.manifest, is_adopted=event.is_adopted)
+                _show(context, project, recipe)
+            elif isinstance(event, (Failed, Blocked)):
+                bad.append(event)
     if bad:
         raise _failure(bad)
+
+
+def _show(context: dg.AssetExecutionContext, project: Project, recipe: Recipe) -> None:
+    """Refresh an experiment's readable view; nothing depends on it, so a failure is only told."""
+    if stage_of(recipe.asset).dimension != "experiment":
+        return
+    try:
+        view.refresh(project.layout, recipe.partition, recipe.asset, recipe.fingerprint)
+    except OSError as error:
+        folder = project.layout.experiment(recipe.partition)
+        text = f"{folder} could not be refreshed ({error}). Remove it to have it anew."
+        context.log.warning(text)
 
 
 def selected_nodes(context: dg.AssetExecutionContext) -> list[Node]:
@@ -147,6 +160,8 @@ def describe(event: Event) -> str:
             return f"{label(recipe.node)}: complete, {how}"
         case Failed(node, failure):
             return f"{label(node)}: FAILED ({failure.kind}): {failure.message}"
+        case Attached(node, path):
+            return f"{label(node)}: another process works on it (lock {path}); waiting for it"
         case Blocked(node, reason):
             return f"{label(node)}: not tried, because {reason}"
 
@@ -172,11 +187,15 @@ def _failure(bad: list[Failed | Blocked]) -> dg.Failure:
     blocked = [event for event in bad if isinstance(event, Blocked)]
     lines = [describe(event) for event in (*failed, *blocked)]
     metadata: dict[str, dg.MetadataValue] = {}
-    for event in failed:
-        tail = f"```\n{event.failure.log_tail}\n```" if event.failure.log_tail else "(no log)"
-        metadata[label(event.node)] = dg.MetadataValue.md(f"{event.failure.message}\n\n{tail}")
+    for event in failed[:SHOWN_FAILURES]:
+        tail = event.failure.log_tail[-SHOWN_CHARACTERS:]
+        text = f"{event.failure.message}\n\n" + (f"```\n{tail}\n```" if tail else "(no log)")
+        metadata[label(event.node)] = dg.MetadataValue.md(text)
+    shown = lines[:SHOWN_LINES]
+    if len(lines) > len(shown):
+        shown.append(f"… and {len(lines) - len(shown)} more, in the log above")
     return dg.Failure(
-        description=f"{len(failed)} failed, {len(blocked)} not tried:\n" + "\n".join(lines),
+        description=f"{len(failed)} failed, {len(blocked)} not tried:\n" + "\n".join(shown),
         metadata=metadata,
         allow_retries=False,
     )

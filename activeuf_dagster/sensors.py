@@ -8,41 +8,57 @@ No `from __future__ import annotations` here: Dagster reads the types of the ope
 at run time.
 """
 
-import json
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.definitions.data_version import extract_data_version_from_entry
 
 from activeuf_core.errors import ConfigError
 from activeuf_core.fingerprint import digest_of
 from activeuf_core.stages import STAGES
-from activeuf_dagster.graph import config_specs, dagster_partition
+from activeuf_dagster.graph import config_key, config_specs, dagster_partition
 from activeuf_dagster.materialization import OPERATIONS, operation_of
 from activeuf_dagster.project import Project
 from activeuf_dagster.recording import observation
 
 INTERVAL_S = 30
+PAGE = 1000
 
 
 def changed_observations(
-    instance: dg.DagsterInstance, project: Project, seen: dict[str, str]
-) -> tuple[list[dg.AssetObservation], dict[str, str]]:
-    """Return observations of the configs that changed since `seen` (node → digest), and the new
-    `seen`.
+    instance: dg.DagsterInstance, project: Project
+) -> list[dg.AssetObservation]:
+    """Return observations of those configs that are not what was observed of them last.
+
+    What was observed last is asked of the instance and not remembered: a run that began under an
+    older config observes that one again when it records its artifact.
     """
     events: list[dg.AssetObservation] = []
-    now: dict[str, str] = {}
     for stage in STAGES:
         made = instance.get_materialized_partitions(dg.AssetKey(stage.asset))
+        seen = _observed(instance, config_key(stage.asset))
         for partition in project.catalog.partitions(stage.asset):
             if dagster_partition(partition) is not None and partition not in made:
                 continue
             version = digest_of(project.catalog.config(stage.asset, partition))
-            key = f"{stage.asset}|{partition}"
-            now[key] = version
-            if seen.get(key) != version:
+            if seen.get(dagster_partition(partition)) != version:
                 events.append(observation((stage.asset, partition), version))
-    return events, now
+    return events
+
+
+def _observed(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None, str]:
+    """Return the data version that was observed last of every partition of a config node."""
+    found: dict[str | None, str] = {}
+    cursor: str | None = None
+    while True:
+        page = instance.fetch_observations(key, limit=PAGE, cursor=cursor)
+        for record in page.records:  # the newest first
+            version = extract_data_version_from_entry(record.event_log_entry)
+            if version is not None:
+                found.setdefault(record.partition_key, version.value)
+        if not page.has_more:
+            return found
+        cursor = page.cursor
 
 
 def build_config_nodes(project: Project) -> list[dg.AssetsDefinition]:
@@ -84,6 +100,4 @@ def observe_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
         return dg.SkipReason(
             f"A config file is wrong; what is shown as stale may be out of date. {error}"
         )
-    seen = json.loads(context.cursor) if context.cursor else {}
-    events, now = changed_observations(context.instance, project, seen)
-    return dg.SensorResult(asset_events=events, cursor=json.dumps(now))
+    return dg.SensorResult(asset_events=changed_observations(context.instance, project))

@@ -26,6 +26,8 @@ from activeuf_core.paths import PROJECT, Layout, RunFolder
 
 GRACE_S = 12.0
 """A little longer than the task's own grace, so that the task can still say what it was doing."""
+LIGHT_PER_SLOT = 2
+"""Jobs of weight 0 that run per slot: each is an interpreter all the same."""
 TAIL_BYTES = 64 * 1024
 
 
@@ -93,11 +95,16 @@ class LocalLauncher:
 
     def _start_what_fits(self) -> None:
         for job in list(self._queue):
-            used = sum(other.weight for other, _ in self._running.values())
-            if job.weight == 0 or used + min(job.weight, self.slots) <= self.slots:
+            if self._fits(job):
                 threads = self._threads()
                 self._queue.remove(job)
                 self._start(job, threads)
+
+    def _fits(self, job: Job) -> bool:
+        weights = [other.weight for other, _ in self._running.values()]
+        if job.weight == 0:
+            return weights.count(0) < LIGHT_PER_SLOT * self.slots
+        return sum(weights) + min(job.weight, self.slots) <= self.slots
 
     def _threads(self) -> int:
         """Return a job's share of the cores: all of them for one that has the machine to itself."""

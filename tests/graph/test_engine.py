@@ -8,7 +8,7 @@ import pytest
 
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.recipes import Node
-from activeuf_dagster.engine import Blocked, Completed, Engine, Event, Failed, Submitted
+from activeuf_dagster.engine import Attached, Blocked, Completed, Engine, Event, Failed, Submitted
 from activeuf_dagster.planning import nodes_of
 from activeuf_dagster.project import Project
 from tests.fakes.launcher import InstantLauncher
@@ -135,6 +135,39 @@ def test_equal_recipes_are_made_once(folder: Path, launcher: InstantLauncher) ->
     events = run(project, launcher)
     assert ("dpo_model", "exp-z") in completed(events)
     assert len([n for n in launcher.made if n[0] == "dpo_model"]) == 3
+
+
+def test_a_failing_recipe_is_tried_once_for_all_its_partitions(
+    folder: Path, launcher: InstantLauncher
+) -> None:
+    text = (folder / "configs/experiments/exp-a.yaml").read_text()
+    (folder / "configs/experiments/exp-z.yaml").write_text(text)
+    launcher.fails = {("preference_dataset", "exp-a"), ("preference_dataset", "exp-z")}
+    events = run(Project.load(), launcher)
+    failed = [event.node for event in events if isinstance(event, Failed)]
+    assert failed == [("preference_dataset", "exp-a"), ("preference_dataset", "exp-z")]
+    assert len([job for job in launcher.jobs if job.module == "activeuf_core.loop"]) == 3
+
+
+def test_who_works_on_an_artifact_elsewhere_is_named_and_waited_for(
+    project: Project, launcher: InstantLauncher
+) -> None:
+    recipe = project.book().recipe("prompts", "tiny")
+    engine = Engine(project.book(), launcher, launcher, poll_s=0)
+    with ArtifactStore(project.layout).claim("prompts", recipe.fingerprint):
+        events = engine.run([("prompts", "tiny")])
+        first = next(events)
+    assert isinstance(first, Attached)
+    assert first.claim.endswith(".lock")
+    assert [type(event) for event in events] == [Submitted, Completed]
+
+
+def test_a_score_that_failed_its_blocking_check_does_not_count(
+    project: Project, launcher: InstantLauncher
+) -> None:
+    launcher.red = {("gsm8k_score", "score_in_range")}
+    run(project, launcher)
+    assert project.book().recipe("scores", "exp-a").inputs["gsm8k_score"] == {}
 
 
 def test_force_makes_a_new_generation_and_downstream_stale(

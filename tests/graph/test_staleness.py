@@ -43,7 +43,7 @@ def verdicts(instance: dg.DagsterInstance) -> Verdicts:
     files.
     """
     project = Project.load()
-    for event in changed_observations(instance, project, {})[0]:
+    for event in changed_observations(instance, project):
         instance.report_runless_asset_event(event)
     graph = build(project).resolve_asset_graph()
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
@@ -153,6 +153,18 @@ def test_inputs_that_dagster_does_not_know_are_recorded_with_their_reader(
     wave = waves([("scores", "exp-a")], project)[0]
     assert run_wave(build(project), another, wave)
     assert another.get_materialized_partitions(dg.AssetKey("prompts")) == {"tiny"}
+
+
+def test_a_config_edited_while_its_run_goes_on_is_stale_after_it(
+    folder: Path, instance: dg.DagsterInstance
+) -> None:
+    materialize_all(instance)
+    old = Project.load()
+    edit(folder / "configs/experiments/exp-b.yaml", lambda b: b["dpo_model"].update(epochs=5))
+    assert verdicts(instance) == {("dpo_model", "exp-b"): "STALE"}
+    wave = waves([("dpo_model", "exp-b")], old)[0]
+    assert run_wave(build(old), instance, wave)
+    assert verdicts(instance) == {("dpo_model", "exp-b"): "STALE"}
 
 
 def test_failed_partitions_fail_the_run_and_others_are_recorded(
