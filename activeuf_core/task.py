@@ -59,6 +59,7 @@ class Task:
             # One order for all tasks, or two of them could wait for one another.
             for unit in sorted(self.job.units, key=lambda unit: (unit.asset, unit.fingerprint)):
                 claims.enter_context(self._claimed(unit))
+            self._forget_earlier_attempt()
             self._settle()
             self._refuse_changed_sources()
             self._write_status("running")
@@ -128,6 +129,14 @@ class Task:
             else:
                 continue
             self._write_status("running")
+
+    def _forget_earlier_attempt(self) -> None:
+        """Let a run folder be run again: old failures are void, old results only count with files."""
+        for unit in self.job.units:
+            folder = self.folder.unit(unit.name)
+            folder.failure.unlink(missing_ok=True)
+            if not folder.output.exists():
+                folder.result.unlink(missing_ok=True)
 
     def _refuse_changed_sources(self) -> None:
         for unit in self.job.units:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +16,7 @@ import pytest
 from activeuf_core.artifacts import ArtifactStore, read_json
 from activeuf_core.jobs import Job, Unit
 from activeuf_core.launchers.local import LocalLauncher, tail_of
-from activeuf_core.paths import Layout, RunFolder
+from activeuf_core.paths import PROJECT, Layout, RunFolder
 
 STAGE = """
 import os, subprocess, sys, time
@@ -137,6 +141,34 @@ def test_two_tasks_of_one_artifact_make_it_once(launcher: LocalLauncher) -> None
     wait(launcher, "twin", "twin-2")
     ran = [tail_of(RunFolder(launcher.layout.run(name)).log, 5) for name in ("twin", "twin-2")]
     assert sum("says works" in text for text in ran) == 1
+
+
+def test_a_run_folder_can_be_run_again(launcher: LocalLauncher, tmp_path: Path) -> None:
+    once = job(launcher, "again", "works")
+    launcher.submit([once])
+    wait(launcher, "again")
+    shutil.rmtree(launcher.layout.artifacts)
+    folder = launcher.layout.run("again")
+    command = [sys.executable, "-m", "activeuf_core.task", str(folder)]
+    subprocess.run(command, cwd=PROJECT, check=True, timeout=60)
+    assert is_complete(launcher, once.units[0])
+
+
+def test_a_source_that_changed_since_planning_is_refused(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    (tmp_path / "pool.jsonl").write_text("new")
+    config = {"how": "works", "source": {"name": "pool.jsonl", "identity": "of the old"}}
+    unit = dataclasses.replace(
+        job(launcher, "changed", "works").units[0],
+        config=config,
+        locations={"pool.jsonl": str(tmp_path / "pool.jsonl")},
+    )
+    launcher.submit([Job("changed", "toy_stage", (unit,), str(launcher.layout.home))])
+    wait(launcher, "changed")
+    failure = read_json(RunFolder(launcher.layout.run("changed")).unit(unit.name).failure)
+    assert failure["kind"] == "SourceChanged"
+    assert not is_complete(launcher, unit)
 
 
 def test_an_unknown_stage_module_leaves_a_log(launcher: LocalLauncher) -> None:
