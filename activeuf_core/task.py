@@ -131,7 +131,7 @@ class Task:
             self._write_status("running")
 
     def _forget_earlier_attempt(self) -> None:
-        """Let a run folder be run again: old failures are void, old results only count with files."""
+        """Let a run folder be run again: old failures are void, a result counts with its files."""
         for unit in self.job.units:
             folder = self.folder.unit(unit.name)
             folder.failure.unlink(missing_ok=True)
