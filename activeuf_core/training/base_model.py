@@ -134,6 +134,12 @@ def _multiplies_bfloat16() -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
+def stored_dtype(base: BaseModel) -> torch.dtype:
+    """Return the dtype of the weights in the base model's files, as its config tells."""
+    stored = AutoConfig.from_pretrained(base.folder).dtype
+    return stored if isinstance(stored, torch.dtype) else torch.float32
+
+
 def load_policy(base: BaseModel, dtype: torch.dtype) -> PreTrainedModel:
     """Return the base model with its language-model head.
 

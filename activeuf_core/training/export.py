@@ -17,7 +17,7 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoConfig, Trainer
 
-from activeuf_core.training.base_model import BaseModel, require_finite
+from activeuf_core.training.base_model import BaseModel, require_finite, stored_dtype
 from activeuf_core.training.config import TrainingConfig
 
 SHARD_SIZE = "5GB"
@@ -25,12 +25,13 @@ ADAPTER = "default"
 
 
 def publish(
-    trainer: Trainer, base: BaseModel, config: TrainingConfig, dtype: torch.dtype, output: Path
+    trainer: Trainer, base: BaseModel, config: TrainingConfig, loaded: torch.dtype, output: Path
 ) -> float:
     """Write the trained model or adapter; return how far its weights are from the base model's.
 
-    The distance is the norm of the difference over the norm of the base model's weights, measured
-    on what was written: a small adapter can vanish when it is rounded into bfloat16 weights.
+    A model is published in the dtype of the base model's files. The distance is the norm of the
+    difference over the norm of the base model's weights.
+    Args: loaded: the dtype that the base model's weights were loaded in.
     Raises: DataError when a weight is not finite.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -40,26 +41,45 @@ def publish(
     if isinstance(model, PeftModel) and config.output == "adapter":
         distance = _adapter_distance(model)
         _save_adapter(model, base, output)
-        _open_to_readers(output)
-        return distance
-    whole: Any = model.merge_and_unload() if isinstance(model, PeftModel) else model
-    # The trainer switches it off; a policy published like that would generate without its cache.
-    whole.config.use_cache = getattr(AutoConfig.from_pretrained(base.folder), "use_cache", True)
-    whole.to(dtype).save_pretrained(output, max_shard_size=SHARD_SIZE)
+    else:
+        _save_whole(_merged(model), base, output)
+        distance = relative_distance(output, base.folder, loaded)
     _open_to_readers(output)
-    return relative_distance(output, base.folder)
+    return distance
 
 
-def relative_distance(folder: Path, base: Path) -> float:
-    """Return |W - W0| / |W0| over the weights that both folders hold, as written to their files."""
+def relative_distance(folder: Path, base: Path, loaded: torch.dtype) -> float:
+    """Return |W - W0| / |W0| over the weights that both folders hold, as written to their files.
+
+    W0 is what the training began with: the base model's weights, rounded to the dtype they were
+    loaded in. Without that, rounding alone would pass for training.
+    """
     changed, before = [0.0], [0.0]
     with ExitStack() as stack:
         ours, theirs = _weights(folder, stack), _weights(base, stack)
         for name in ours.keys() & theirs.keys():
-            weight = theirs[name].get_tensor(name).float()
+            weight = theirs[name].get_tensor(name).to(loaded).float()
             changed.append(_square(ours[name].get_tensor(name).float() - weight))
             before.append(_square(weight))
     return math.sqrt(math.fsum(changed) / math.fsum(before)) if any(before) else 0.0
+
+
+def _merged(model: Any) -> Any:
+    """Return the model with its adapter added, computed in float32 and in the host's memory.
+
+    In bfloat16, an update of less than a few thousandths of a weight would leave it as it is. A
+    base model stored in bfloat16 rounds it like that in the end: the distance tells what is left.
+    """
+    if not isinstance(model, PeftModel):
+        return model
+    whole: Any = model.to("cpu", torch.float32)
+    return whole.merge_and_unload()
+
+
+def _save_whole(model: Any, base: BaseModel, output: Path) -> None:
+    # The trainer switches it off; a policy published like that would generate without its cache.
+    model.config.use_cache = getattr(AutoConfig.from_pretrained(base.folder), "use_cache", True)
+    model.to(stored_dtype(base)).save_pretrained(output, max_shard_size=SHARD_SIZE)
 
 
 def _adapter_distance(model: PeftModel) -> float:

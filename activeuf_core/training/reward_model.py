@@ -5,7 +5,8 @@ In: `preference_dataset`, a base model. Out: a sequence classifier with one labe
 whose logit is the reward of a conversation; rewards have no absolute meaning.
 Source: Bradley and Terry 1952, as in Ouyang et al. 2022, equation 1; `centering`: Eisenstein et al.
 2023, equation 2.
-Cost: SmolLM2-135M, 48 comparisons of up to 128 tokens, one epoch: about 20 s on two CPU cores.
+Cost: SmolLM2-135M, 48 comparisons of 2 x 92 tokens, LoRA on all layers: 51 s of one core in
+float32, 36 s in bfloat16 with AMX, and 10 s for imports, loading and saving.
 Command: `python -m activeuf_core.training --config unit.yaml --run-dir DIR`, asset `reward_model`.
 """
 

@@ -61,8 +61,14 @@ class Plan:
     comparisons: Comparisons
     schedule: Schedule
     dtype: torch.dtype
+    """What forward and backward passes compute in."""
     identity: str
     """Digest of config and data: says whose checkpoints may be resumed from."""
+
+    @property
+    def loaded_dtype(self) -> torch.dtype:
+        """What the base model is loaded in: weights that are trained are float32."""
+        return self.dtype if self.config.lora else torch.float32
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def train(context: StageContext, config: TrainingConfig, kind: Kind) -> None:
     context.progress(0, plan.schedule.steps, "steps")
     trained = _train_with_retry(plan, kind, batching)
     values = _facts(plan, kind, trained)  # before publishing, which merges the adapter away
-    distance = export.publish(trained.trainer, plan.base, config, plan.dtype, context.output)
+    distance = export.publish(trained.trainer, plan.base, config, plan.loaded_dtype, context.output)
     values["seconds"] = time.monotonic() - began
     counts = (plan.comparisons.num_read, plan.comparisons.num_kept)
     report.write(context, config, kind.metrics, report.Facts(values, *counts, distance))
@@ -145,8 +151,7 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
     """
     config = plan.config
     set_seed(trainer_seed(config))
-    # Trained weights are float32: in bfloat16, steps of a usual learning rate round to nothing.
-    model = kind.load(plan, plan.dtype if config.lora else torch.float32)
+    model = kind.load(plan, plan.loaded_dtype)
     base_model.require_fitting(model, plan.tokenizer, plan.base)
     disable_dropout_in_model(model)
     settings = trainer_arguments(config, batching, plan.schedule, on_cpu=_on_cpu()) | {
@@ -162,6 +167,7 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
     }
     trainer = kind.build(plan, settings, parts)
     trained: Any = trainer.model
+    # In bfloat16, steps of a usual learning rate round to nothing.
     for weight in trained.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()

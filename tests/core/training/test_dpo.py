@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,17 @@ def test_all_weights_can_be_trained(make_training: MakeTraining) -> None:
     assert read_metrics(context.output / METRICS)[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
 
 
-def test_bfloat16_publishes_bfloat16_and_trains_in_float32(make_training: MakeTraining) -> None:
-    context = train(make_training("dpo_model", dtype="bfloat16", max_steps=2))
-    assert AutoModelForCausalLM.from_pretrained(context.output).dtype == torch.bfloat16
-    assert read_metrics(context.output / METRICS)[0]["loss"] == pytest.approx(math.log(2), abs=1e-2)
+def test_bfloat16_starts_at_ln_2_and_publishes_the_dtype_of_the_base(
+    make_training: MakeTraining, tiny_model: Path, tmp_path: Path
+) -> None:
+    half = shutil.copytree(tiny_model, tmp_path / "half")
+    AutoModelForCausalLM.from_pretrained(half, dtype=torch.bfloat16).save_pretrained(half)
+    for folder, dtype in ((tiny_model, torch.float32), (half, torch.bfloat16)):
+        context = train(make_training("dpo_model", model=folder, dtype="bfloat16", max_steps=2))
+        first = read_metrics(context.output / METRICS)[0]
+        assert first["loss"] == pytest.approx(math.log(2), abs=1e-2)
+        assert AutoModelForCausalLM.from_pretrained(context.output).dtype == dtype
+        assert 0 < context.metadata["weights_distance"] < 0.05
 
 
 def test_gradient_checkpointing_changes_no_gradient(

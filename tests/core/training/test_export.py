@@ -23,21 +23,28 @@ def save(folder: Path, **weights: torch.Tensor) -> Path:
 def test_distance_is_relative_to_the_base_models_norm(tmp_path: Path) -> None:
     base = save(tmp_path / "base", a=torch.tensor([3.0, 0.0]), b=torch.tensor([4.0]))
     ours = save(tmp_path / "ours", a=torch.tensor([3.0, 0.3]), b=torch.tensor([4.4]))
-    assert relative_distance(ours, base) == pytest.approx(0.5 / 5)
-    assert relative_distance(base, base) == 0.0
+    assert relative_distance(ours, base, torch.float32) == pytest.approx(0.5 / 5)
+    assert relative_distance(base, base, torch.float32) == 0.0
 
 
 def test_distance_leaves_out_weights_that_only_one_folder_has(tmp_path: Path) -> None:
     base = save(tmp_path / "base", a=torch.ones(4), lm_head=torch.ones(9))
     ours = save(tmp_path / "ours", a=torch.ones(4), score=torch.ones(2))
-    assert relative_distance(ours, base) == 0.0
-    assert relative_distance(save(tmp_path / "other", c=torch.ones(1)), base) == 0.0
+    assert relative_distance(ours, base, torch.float32) == 0.0
+    assert relative_distance(save(tmp_path / "other", c=torch.ones(1)), base, torch.float32) == 0.0
 
 
 def test_change_that_bfloat16_rounds_away_counts_as_none(tmp_path: Path) -> None:
     base = save(tmp_path / "base", a=torch.ones(8))
     ours = save(tmp_path / "ours", a=(torch.ones(8) * 1.0001).bfloat16())
-    assert relative_distance(ours, base) == 0.0
+    assert relative_distance(ours, base, torch.bfloat16) == 0.0
+
+
+def test_rounding_of_the_base_model_is_no_change(tmp_path: Path) -> None:
+    base = save(tmp_path / "base", a=torch.tensor([1.001]))
+    ours = save(tmp_path / "ours", a=torch.tensor([1.001]).bfloat16())
+    assert relative_distance(ours, base, torch.bfloat16) == 0.0
+    assert relative_distance(ours, base, torch.float32) > 0.0
 
 
 def test_adapter_is_measured_and_names_its_base_model(
