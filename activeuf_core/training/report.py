@@ -21,9 +21,9 @@ from activeuf_core.paths import ACCURACY_CURVE, LOSS_CURVE, METRICS, TRAINING_CO
 from activeuf_core.stage import StageContext
 from activeuf_core.training.config import TrainingConfig
 
-WINDOW_SHARE = 0.1
-"""Share of the steps over which first and last values are averaged: a single step's loss is mostly
-its batch."""
+WINDOW_SHARE, WINDOW_STEPS = 0.1, 3
+"""First and last values are means over a tenth of the steps, three at least: a single step's loss
+says more of its batch than of the training."""
 MIN_PAIRS_KEPT = 0.5
 
 Metrics = Sequence[Mapping[str, float]]
@@ -67,8 +67,9 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def window(num_steps: int) -> int:
-    """Return over how many steps a first or last value is averaged."""
-    return max(1, math.ceil(WINDOW_SHARE * num_steps))
+    """Return over how many steps a first or last value is averaged; never more than a third."""
+    wanted = max(WINDOW_STEPS, math.ceil(WINDOW_SHARE * num_steps))
+    return max(1, min(wanted, num_steps // 3))
 
 
 def summary(steps: Metrics, names: MetricNames) -> dict[str, float]:
@@ -147,10 +148,8 @@ def _curve(axes: Any, steps: Metrics, name: str, label: str, colour: str) -> Non
     values = np.array([row[name] for row in steps], dtype=np.float64)
     size = window(len(values))
     means = np.convolve(values, np.ones(size) / size, mode="valid")
-    axes.plot(
-        at, values, color=figures.GREY, linewidth=0.8, marker=".", markersize=3, label="per step"
-    )
-    axes.plot(at[size - 1 :], means, color=colour, linewidth=1.8, label=f"mean of {size}")
+    axes.plot(at, values, color=figures.GREY, linewidth=0.8, marker=".", ms=3, label="per step")
+    axes.plot(at[size - 1 :], means, color=colour, linewidth=1.8, label=f"mean of the last {size}")
     axes.set_xlabel("optimiser step", fontsize=9)
     axes.set_ylabel(label, fontsize=9)
     axes.tick_params(labelsize=8)

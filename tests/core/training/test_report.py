@@ -47,13 +47,17 @@ def context(make_training: MakeTraining) -> StageContext:
     return make_training("reward_model")
 
 
-@pytest.mark.parametrize(("num_steps", "size"), [(1, 1), (6, 1), (11, 2), (100, 10)])
-def test_window_is_a_tenth_of_the_steps(num_steps: int, size: int) -> None:
+@pytest.mark.parametrize(
+    ("num_steps", "size"), [(1, 1), (3, 1), (6, 2), (12, 3), (40, 4), (100, 10)]
+)
+def test_window_is_a_tenth_of_the_steps_but_three_where_it_can_be(
+    num_steps: int, size: int
+) -> None:
     assert window(num_steps) == size
 
 
 def test_final_figures_are_means_over_the_last_window() -> None:
-    found = summary(steps([1.0] * 18 + [0.4, 0.2]), NAMES)
+    found = summary(steps([1.0] * 17 + [0.4, 0.3, 0.2]), NAMES)
     assert found["final_loss"] == pytest.approx(0.3)
     assert found["final_margin"] == pytest.approx(-0.3)
     assert (found["steps"], found["tokens"], found["tokens_per_s"]) == (20, 2000, 50.0)
