@@ -30,10 +30,12 @@ HEAVY = (
     "dagster_wandb",
 )
 LOAD = """
-import json, resource, sys
+import json, pathlib, re, sys
 import activeuf_dagster.definitions as location
 assert location.defs
-print(json.dumps([sorted(sys.modules), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
+status = pathlib.Path("/proc/self/status").read_text()
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])  # ru_maxrss would count the parent's
+print(json.dumps([sorted(sys.modules), peak // 1024]))
 """
 
 
