@@ -30,6 +30,8 @@ def run(context):
         raise DataError("row 3 is bad")
     if how == "dies":
         os.kill(os.getpid(), 9)
+    if how == "slow":
+        time.sleep(1.5)
     if how == "hangs":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (context.checkpoints / "child").write_text(str(child.pid))
@@ -169,6 +171,29 @@ def test_a_source_that_changed_since_planning_is_refused(
     failure = read_json(RunFolder(launcher.layout.run("changed")).unit(unit.name).failure)
     assert failure["kind"] == "SourceChanged"
     assert not is_complete(launcher, unit)
+
+
+def test_a_job_outlives_a_killed_orchestrator_and_publishes(launcher: LocalLauncher) -> None:
+    slow = job(launcher, "orphan", "slow")
+    launcher.submit([slow])
+    code = (
+        "import sys, time; from pathlib import Path; from activeuf_core.jobs import load_job;"
+        "from activeuf_core.launchers.local import LocalLauncher; from activeuf_core.paths import"
+        " Layout; found = load_job(Path(sys.argv[1]));"
+        "LocalLauncher(Layout(Path(found.home))).submit([found]); print('up', flush=True);"
+        "time.sleep(600)"
+    )
+    wait(launcher, "orphan")
+    shutil.rmtree(launcher.layout.artifacts)
+    path = launcher.layout.run("orphan") / "job.json"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as orchestrator:
+        assert orchestrator.stdout is not None and orchestrator.stdout.readline() == b"up\n"
+        orchestrator.kill()
+    deadline = time.monotonic() + 60
+    while not is_complete(launcher, slow.units[0]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_an_unknown_stage_module_leaves_a_log(launcher: LocalLauncher) -> None:
