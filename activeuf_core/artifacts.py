@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -202,11 +201,6 @@ def read_json(path: Path) -> Any:
     """Read a JSON file."""
     with path.open(encoding="utf-8") as handle:
         return json.load(handle)
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy an artifact's files, without its manifest, into a stage's output."""
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
 
 
 def file_sha256(path: Path) -> str:

@@ -3,7 +3,6 @@
     ActiveUFError
     ├── ConfigError            a config file or a command-line value is wrong       (permanent)
     ├── DataError              rows, features or a model folder are wrong           (permanent)
-    │   └── CheckFailed        a blocking check of a stage's output failed          (permanent)
     ├── ArtifactError          an artifact is missing, incomplete or corrupt        (permanent)
     └── LaunchError            a launcher could not start, find or end a job        (retryable)
 
@@ -31,10 +30,6 @@ class ConfigError(ActiveUFError, ValueError):
 
 class DataError(ActiveUFError, ValueError):
     """Rows, features or a model folder are not what the stage can work with."""
-
-
-class CheckFailed(DataError):
-    """A check that guards the stages downstream failed on a stage's output."""
 
 
 class ArtifactError(ActiveUFError):

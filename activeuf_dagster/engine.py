@@ -156,11 +156,6 @@ class Engine:
             if not finished:
                 self._let_go()
 
-    @property
-    def running_jobs(self) -> tuple[str, ...]:
-        """Ids of the jobs that are queued or running."""
-        return tuple(sorted({t.job_id for t in self._nodes.values() if t.state == "running"}))
-
     def _open_nodes(self) -> list[Node]:
         return [
             node for node, t in self._nodes.items() if t.state in ("waiting", "attached", "running")

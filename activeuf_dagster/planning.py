@@ -62,7 +62,7 @@ def nodes_of(book: RecipeBook, experiments: Iterable[str]) -> list[Node]:
         (stage.asset, key)
         for stage in STAGES
         if stage.dimension == "none"
-        for key in _all(book, stage.asset)
+        for key in book.catalog.partitions(stage.asset)
     ]
     return closure(book, [*wanted, *boards])
 
@@ -71,10 +71,6 @@ def in_flow_order(nodes: Iterable[Node]) -> list[Node]:
     """Return nodes in the order of the table of stages, partitions in alphabetical order."""
     position = {stage.asset: number for number, stage in enumerate(STAGES)}
     return sorted(nodes, key=lambda node: (position[node[0]], node[1]))
-
-
-def _all(book: RecipeBook, asset: str) -> tuple[str, ...]:
-    return book.catalog.partitions(asset)
 
 
 def _status(recorder: Recorder, book: RecipeBook, node: Node, above: dict[Node, Status]) -> Status:

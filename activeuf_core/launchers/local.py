@@ -1,9 +1,9 @@
 """Jobs as processes on this machine: the default, with no account and no cluster.
 
 Each job is a task wrapper in a process group of its own. At most `slots` of weight run at a time;
-jobs of weight 0 do not count. Cancelling ends the whole group: SIGTERM, and SIGKILL after a grace
-time. The wrapper dies with the orchestrator's interruption, because nobody would be left to watch
-it.
+jobs of weight 0 do not count but are bounded too. Cancelling, and an interruption of the
+orchestrator, end a job with everything that it started: SIGTERM, and SIGKILL after a grace time.
+An orchestrator that is killed outright cannot do that: its jobs go on and publish.
 """
 
 from __future__ import annotations
