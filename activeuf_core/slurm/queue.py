@@ -62,7 +62,6 @@ ACCOUNTING_FORMAT = (
     "-X",
     "-n",
     "-P",
-    "--array",
     f"--delimiter={FIELD_END}",
     "-o",
     ",".join(_ACCOUNTING_FIELDS),
