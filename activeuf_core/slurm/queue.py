@@ -9,7 +9,7 @@ no size are never cut. Formats as of SLURM 22.05, and where they differ of later
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from activeuf_core.errors import LaunchError
@@ -58,6 +58,13 @@ _ACCOUNTING_FIELDS = (
     "Comment",
     "JobName",
 )
+_AS_IN_QUEUE = {
+    "ExitCode": "exit_code",
+    "Submit": "SubmitTime",
+    "Start": "StartTime",
+    "End": "EndTime",
+    "JobName": "Name",
+}
 ACCOUNTING_FORMAT = (
     "-X",
     "-n",
@@ -97,7 +104,7 @@ QUEUED = frozenset(
     }
 )
 """States in which the job's script has not begun, or is to begin again."""
-_NOTHING = frozenset({"", "(null)", "N/A", "NONE", "NULL", "UNKNOWN", "INVALID", "None", "Unknown"})
+_NOTHING = frozenset({"", "(null)", "N/A", "None", "None assigned", "Unknown", "INVALID"})
 _MEMORY_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)B?[cn]?", re.IGNORECASE)
 _DURATION = re.compile(r"(?:(\d+)-)?(\d+(?::\d+){0,2})(?:\.\d+)?")
@@ -253,28 +260,16 @@ def _queue_row(record: str) -> QueueRow:
     if len(cells) <= len(_FIELDS):
         raise LaunchError(_unreadable("squeue", record, f"{len(cells) - 1} fields"))
     values = dict(zip(_FIELDS, cells, strict=False))
-    state = _state_word(values["State"])
-    code, signal = _ending(state, values["exit_code"])
-    began = phase_of(state) != "queued" and bool(_nodes(values["NodeList"]))
     try:
-        return QueueRow(
+        return _row(
+            values,
             array_id=int(_value(values["ArrayJobID"]) or values["JobID"]),
             index=_number(values["ArrayTaskID"]),
             job_id=int(values["JobID"]),
-            name=values["Name"],
-            state=state,
-            exit_code=code,
-            signal=signal,
             restarts=_number(values["RestartCnt"]),
             elapsed_s=_seconds(values["TimeUsed"]),
-            submitted=_number(values["SubmitTime"]),
-            started=_number(values["StartTime"]) if began else None,
-            ended=_number(values["EndTime"]) if phase_of(state) == "ended" else None,
-            reason=_value(values["Reason"]),
-            nodes=_nodes(values["NodeList"]),
-            comment=_value(values["Comment"]),
         )
-    except ValueError as error:
+    except (ValueError, LaunchError) as error:
         raise LaunchError(_unreadable("squeue", record, str(error))) from error
 
 
@@ -282,38 +277,62 @@ def _accounting_rows(line: str) -> list[QueueRow]:
     cells = line.split(FIELD_END, len(_ACCOUNTING_FIELDS) - 1)
     if len(cells) != len(_ACCOUNTING_FIELDS):
         raise LaunchError(_unreadable("sacct", line, f"{len(cells)} fields"))
-    values = dict(zip(_ACCOUNTING_FIELDS, cells, strict=True))
+    values = dict(
+        zip((_AS_IN_QUEUE.get(name, name) for name in _ACCOUNTING_FIELDS), cells, strict=True)
+    )
     match = _TASKS.fullmatch(values["JobID"])
     if match is None:
         raise LaunchError(_unreadable("sacct", line, f"job id {values['JobID']!r}"))
     indices: Sequence[int | None] = [int(match[2])] if match[2] else [None]
     if match[3] is not None:
         indices = expand_tasks(match[3])
-    state = _state_word(values["State"])
-    code, signal = _ending(state, values["ExitCode"])
-    began = phase_of(state) != "queued" and bool(_nodes(values["NodeList"]))
     try:
         return [
-            QueueRow(
+            _row(
+                values,
                 array_id=int(match[1]),
                 index=index,
                 job_id=int(values["JobIDRaw"]),
-                name=values["JobName"],
-                state=state,
-                exit_code=code,
-                signal=signal,
+                restarts=None,
                 elapsed_s=_number(values["ElapsedRaw"]),
-                submitted=_number(values["Submit"]),
-                started=_number(values["Start"]) if began else None,
-                ended=_number(values["End"]) if phase_of(state) == "ended" else None,
-                reason=_value(values["Reason"]),
-                nodes=_nodes(values["NodeList"]),
-                comment=_value(values["Comment"]),
             )
             for index in indices
         ]
     except ValueError as error:
         raise LaunchError(_unreadable("sacct", line, str(error))) from error
+
+
+def _row(
+    values: Mapping[str, str],
+    *,
+    array_id: int,
+    index: int | None,
+    job_id: int,
+    restarts: int | None,
+    elapsed_s: int | None,
+) -> QueueRow:
+    """Make a row of what squeue and sacct write alike."""
+    state = _state_word(values["State"])
+    phase = phase_of(state)
+    code, signal = _ending(state, values["exit_code"])
+    nodes = _value(values["NodeList"])
+    return QueueRow(
+        array_id=array_id,
+        index=index,
+        job_id=job_id,
+        name=values["Name"],
+        state=state,
+        reason=_value(values["Reason"]),
+        exit_code=code,
+        signal=signal,
+        nodes=nodes,
+        elapsed_s=elapsed_s,
+        restarts=restarts,
+        submitted=_number(values["SubmitTime"]),
+        started=_number(values["StartTime"]) if phase != "queued" and nodes else None,
+        ended=_number(values["EndTime"]) if phase == "ended" else None,
+        comment=_value(values["Comment"]),
+    )
 
 
 def _ending(state: str, text: str) -> tuple[int | None, int | None]:
@@ -341,10 +360,6 @@ def _state_word(state: str) -> str:
 
 def _value(text: str) -> str:
     return "" if text.strip() in _NOTHING else text.strip()
-
-
-def _nodes(text: str) -> str:
-    return "" if text.strip() == "None assigned" else _value(text)
 
 
 def _number(text: str) -> int | None:
