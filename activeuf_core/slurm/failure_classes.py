@@ -87,7 +87,8 @@ _TABLE = (
         "DeviceFailure",
         "A GPU, its driver or the link between GPUs failed.",
         "retry",
-        "Report the node to the cluster's administrators; add it to `exclude` in the cluster file.",
+        "Report the node to the cluster's administrators; keep away from it with `--exclude` in "
+        "`extra_sbatch` of the cluster file.",
         "device_failures",
         exclude_nodes=True,
     ),
@@ -109,7 +110,8 @@ _TABLE = (
         "NodeFail",
         "A node of the job failed.",
         "retry",
-        "Materialize again; if it stays so, exclude the node in the cluster file.",
+        "Materialize again; if it stays so, keep away from the node with `--exclude` in "
+        "`extra_sbatch` of the cluster file.",
         "node_failures",
         exclude_nodes=True,
     ),
@@ -117,7 +119,8 @@ _TABLE = (
         "BootFail",
         "A node did not boot for the job.",
         "retry",
-        "Materialize again; if it stays so, exclude the node in the cluster file.",
+        "Materialize again; if it stays so, keep away from the node with `--exclude` in "
+        "`extra_sbatch` of the cluster file.",
         "node_failures",
         exclude_nodes=True,
     ),
@@ -125,7 +128,8 @@ _TABLE = (
         "LaunchFailure",
         "SLURM could not start the job's script on its node.",
         "retry",
-        "Ask the administrators about the node; exclude it in the cluster file until it is mended.",
+        "Ask the administrators about the node; until it is mended, keep away from it with "
+        "`--exclude` in `extra_sbatch` of the cluster file.",
         "node_failures",
         exclude_nodes=True,
     ),
@@ -164,7 +168,7 @@ _TABLE = (
     ),
     FailureClass(
         "SubmissionRejected",
-        "sbatch refused the job.",
+        "SLURM refused the submission.",
         "give_up",
         "Mend what sbatch's message names in the cluster file; `activeuf cluster check` tries it.",
     ),

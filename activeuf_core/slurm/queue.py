@@ -277,9 +277,8 @@ def _accounting_rows(line: str) -> list[QueueRow]:
     cells = line.split(FIELD_END, len(_ACCOUNTING_FIELDS) - 1)
     if len(cells) != len(_ACCOUNTING_FIELDS):
         raise LaunchError(_unreadable("sacct", line, f"{len(cells)} fields"))
-    values = dict(
-        zip((_AS_IN_QUEUE.get(name, name) for name in _ACCOUNTING_FIELDS), cells, strict=True)
-    )
+    names = [_AS_IN_QUEUE.get(name, name) for name in _ACCOUNTING_FIELDS]
+    values = dict(zip(names, cells, strict=True))
     match = _TASKS.fullmatch(values["JobID"])
     if match is None:
         raise LaunchError(_unreadable("sacct", line, f"job id {values['JobID']!r}"))
