@@ -14,7 +14,7 @@ die() {
 
 # Clients read these before slurm.conf; they may speak of another cluster, or of a job around this one.
 forget_other_clusters() {
-    unset SLURM_CONF ${!SBATCH_@} ${!SQUEUE_@} ${!SACCT_@} ${!SINFO_@} ${!SCANCEL_@}
+    unset SLURM_CONF "${!SBATCH_@}" "${!SQUEUE_@}" "${!SACCT_@}" "${!SINFO_@}" "${!SCANCEL_@}"
 }
 
 # is_up PIDFILE NAME: the process of that pid file runs under that name. A zombie does not run: where
@@ -25,6 +25,20 @@ is_up() {
     name=${stat#*\(} state=${stat##*\) }
     [[ ${name%%)*} == "$2" && $state != [ZX]* ]]
 }
+
+# set_hosts_line LINE: make it this cluster's line in /etc/hosts; none when it is empty. A subshell:
+# a daemon that inherited the lock would hold it.
+set_hosts_line() (
+    mark="# slurm-sandbox $DIR"
+    exec 7</etc/hosts && flock -w 10 7 || exit 1
+    if [[ -z $1 ]]; then
+        grep -q "$mark\$" /etc/hosts || exit 0
+    elif grep -qxF "$1 $mark" /etc/hosts; then
+        exit 0
+    fi
+    others=$(grep -v "$mark\$" /etc/hosts) || true
+    printf '%s\n' "$others" ${1:+"$1 $mark"} >/etc/hosts
+)
 
 lock() {
     exec 9>"$DIR/.lock"

@@ -84,32 +84,28 @@ stop() {
 # Jobs' processes know their cluster by SLURM_CONF and their job by SLURM_JOB_ID; a shell in which
 # someone sourced env.sh has only the first, and is left alone.
 kill_job_processes() {
-    local file pid node group
-    for file in $(grep -lzxF "SLURM_CONF=$DIR/etc/slurm.conf" /proc/[0-9]*/environ 2>/dev/null); do
+    local file pid pids node group
+    while read -r file; do
         pid=${file#/proc/} pid=${pid%/environ}
         if grep -qz '^SLURM_JOB_ID=' "$file" 2>/dev/null ||
             [[ $(cat "/proc/$pid/comm" 2>/dev/null) == slurmstepd ]]; then
             kill -KILL "$pid" 2>/dev/null
         fi
-    done
+    done < <(grep -lzxF "SLURM_CONF=$DIR/etc/slurm.conf" /proc/[0-9]*/environ 2>/dev/null)
     ((IS_ROOT)) || return 0
     for node in "$DIR"/spool/*/; do
         node=$(basename "$node")
         group=/sys/fs/cgroup/freezer/slurm_$node
-        [[ ! -d $group ]] || find "$group" -name cgroup.procs -exec cat {} + | xargs -r kill -KILL 2>/dev/null
+        [[ -d $group ]] || continue
+        mapfile -t pids < <(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null)
+        ((!${#pids[@]})) || kill -KILL "${pids[@]}" 2>/dev/null
     done
 }
 
 leave_machine_as_it_was() {
     local node group
     ((IS_ROOT)) || return 0
-    if grep -q "# slurm-sandbox $DIR\$" /etc/hosts; then
-        (
-            flock -w 10 7
-            others=$(grep -v "# slurm-sandbox $DIR\$" /etc/hosts)
-            printf '%s\n' "$others" >/etc/hosts
-        ) 7</etc/hosts
-    fi
+    set_hosts_line ''
     for node in "$DIR"/spool/*/; do
         for group in /sys/fs/cgroup/*/slurm_"$(basename "$node")"; do
             [[ ! -d $group ]] || find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null

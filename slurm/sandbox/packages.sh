@@ -1,7 +1,7 @@
 # Sourced by up.sh: finds SLURM's programs, or gets Debian's packages. As root by `apt-get install`;
 # as another user by `apt-get download` and `dpkg-deb -x` into a folder that all clusters of that
 # user share, with no right needed. Sets PLUGINS where the programs are unpacked ones.
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2030,SC2031
 PLUGINS=
 if [[ -w ${HOME:-/nonexistent} ]]; then
     PACKAGES=${SLURM_SANDBOX_PACKAGES:-${XDG_CACHE_HOME:-$HOME/.cache}/activeuf-slurm}
@@ -77,36 +77,33 @@ install_as_root() {
     return $status
 }
 
-unpack_as_user() {
-    local names deb program own=()
-    local from=${DEBS:-$PACKAGES/debs}
-    mkdir -p "$PACKAGES"/{root,debs,apt/lists/partial,apt/cache/archives/partial} || return 1
-    (
-        flock -w 300 8 || exit 1
-        if [[ -z $DEBS ]]; then
-            names=$(with_dependencies "$@")
-            if [[ -z $names ]]; then # the machine has no package lists: fetch some of our own
-                own=(-o "Dir::State::lists=$PACKAGES/apt/lists" -o "Dir::Cache=$PACKAGES/apt/cache"
-                    -o "APT::Sandbox::User=$ME" -o Debug::NoLocking=1)
-                apt-get "${own[@]}" -q update || exit 1
-                names=$(with_dependencies "$@")
-            fi
-            [[ -n $names ]] || { echo "apt-get knows no $*" && exit 1; }
-            # shellcheck disable=SC2086 # names are words
-            cd "$from" && apt-get "${own[@]}" -q download $names || exit 1
-        fi
-        for deb in "$from"/*.deb; do dpkg-deb -x "$deb" "$PACKAGES/root" || exit 1; done
-        # The daemons know what they are by their program's name: started under Debian's file name,
-        # slurmctld-wlm, slurmctld dies of SIGSEGV at its first start with slurmdbd.
-        cd "$PACKAGES/root/usr/sbin" || exit 1
-        for program in slurmctld slurmd slurmstepd; do
-            [[ ! -e $program-wlm || -e $program ]] || ln -s "$program-wlm" "$program"
-        done
-    ) 8>"$PACKAGES/.lock"
-}
+unpack_as_user() (
+    from=${DEBS:-$PACKAGES/debs} options=()
+    mkdir -p "$PACKAGES"/{debs,apt/lists/partial,apt/cache/archives/partial} || exit 1
+    exec 8>"$PACKAGES/.lock" && flock -w 300 8 || exit 1
+    if [[ -z $DEBS ]] && ! download "$@"; then
+        # the machine has no package lists, or old ones: fetch some of our own
+        options=(-o "Dir::State::lists=$PACKAGES/apt/lists" -o "Dir::Cache=$PACKAGES/apt/cache"
+            -o "APT::Sandbox::User=$ME" -o Debug::NoLocking=1)
+        { apt-get "${options[@]}" -q update && download "$@"; } || exit 1
+    fi
+    new=$PACKAGES/root.new # all or nothing: half a package would pass for a whole one later
+    rm -rf "$new"
+    for deb in "$from"/*.deb; do dpkg-deb -x "$deb" "$new" || exit 1; done
+    # The daemons know what they are by their program's name: started under Debian's file name,
+    # slurmctld-wlm, slurmctld dies of SIGSEGV at its first start with slurmdbd.
+    for program in "$new"/usr/sbin/slurm{ctld,d,stepd}; do
+        [[ ! -e $program-wlm || -e $program ]] || ln -s "${program##*/}-wlm" "$program"
+    done
+    rm -rf "$PACKAGES/root"
+    mv "$new" "$PACKAGES/root"
+)
 
-# with_dependencies NAME...: the packages that installing these would bring (reads `own`).
-with_dependencies() {
-    { apt-get "${own[@]}" -s --no-install-recommends install "$@" 2>/dev/null || true; } |
-        awk '/^Inst /{print $2}'
+# download NAME...: into the folder `from`, with all that installing these would bring.
+download() {
+    local names
+    names=$(apt-get "${options[@]}" -s --no-install-recommends install "$@" | awk '/^Inst /{print $2}') || true
+    [[ -n $names ]] || { echo "apt-get does not know: $*" && return 1; }
+    # shellcheck disable=SC2086 # names are words
+    (cd "$from" && apt-get "${options[@]}" -q download $names)
 }

@@ -178,7 +178,7 @@ put() {
 }
 put "$DIR/etc/slurm.conf" 644 root < <(render)
 put "$DIR/etc/gres.conf" 644 root < <(
-    ((!GPUS)) || echo "NodeName=$PREFIX[1-$NODES] Name=gpu Type=fake File=$DIR/gpu/nvidia[0-$((GPUS - 1))]"
+    ((!GPUS)) || echo "NodeName=${PREFIX}[1-$NODES] Name=gpu Type=fake File=$DIR/gpu/nvidia[0-$((GPUS - 1))]"
 )
 put "$DIR/etc/cgroup.conf" 644 root <<'CONF'
 CgroupPlugin=cgroup/v1
@@ -233,14 +233,8 @@ if ((running && CHANGED)); then
     lock
 fi
 if ((IS_ROOT && HOSTS)); then # torchrun's rendezvous looks a node's name up
-    names=$(for ((i = 1; i <= NODES; i++)); do printf '%s%d ' "$PREFIX" $i; done)
-    line="127.0.0.1 $names# slurm-sandbox $DIR"
-    (
-        flock -w 10 7
-        grep -qxF "$line" /etc/hosts && exit 0
-        others=$(grep -v "# slurm-sandbox $DIR\$" /etc/hosts || true)
-        printf '%s\n%s\n' "$others" "$line" >/etc/hosts
-    ) 7</etc/hosts || warn "/etc/hosts cannot be written: the nodes' names do not resolve"
+    names=$(for ((i = 1; i <= NODES; i++)); do printf ' %s%d' "$PREFIX" $i; done)
+    set_hosts_line "127.0.0.1$names" || warn "/etc/hosts cannot be written: the nodes' names do not resolve"
 fi
 # require_free_port PORT NAME: a clear word before a daemon dies of it.
 require_free_port() {
