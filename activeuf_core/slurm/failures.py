@@ -194,8 +194,10 @@ def _by_end(ending: Ending) -> str:
         return "CompletedWithoutArtifact"
     if ending.state != "FAILED":
         return "Lost"
-    # A refused submission takes an id and stays in the queue as a failed job without nodes.
-    if ending.reason in _NEVER_REASONS and not ending.nodes:
+    # A refused submission takes an id and stays in queue and accounting as a failed job without
+    # nodes; accounting leaves out the reason.
+    unexplained = not ending.reason and ending.exit_code and not ending.elapsed_s
+    if not ending.nodes and (ending.reason in _NEVER_REASONS or unexplained):
         return "SubmissionRejected"
     number = signal_of(ending)
     if number == OUTPUT_NOT_OPENED:

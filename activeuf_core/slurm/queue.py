@@ -17,7 +17,7 @@ from activeuf_core.launchers.base import Phase
 
 FIELD_END = "\x1f"
 RECORD_END = "\x1e"
-_FIELDS = (
+_FIELDS: tuple[str, ...] = (
     "ArrayJobID",
     "ArrayTaskID",
     "JobID",

@@ -44,6 +44,7 @@ def failed(kind: str, message: str = "", retryable: bool = False) -> dict[str, A
         (Ending("FAILED", "JobLaunchFailure"), "LaunchFailure"),
         (Ending("FAILED"), "NonZeroExit"),
         (ending("FAILED", "BadConstraints", 0, 1, nodes=""), "SubmissionRejected"),
+        (ending("FAILED", "", 1, nodes="", elapsed_s=0), "SubmissionRejected"),
         (ending("FAILED", "NonZeroExitCode", task.EXIT_SUPERSEDED), "Superseded"),
         (ending("COMPLETED", "None"), "CompletedWithoutArtifact"),
         (ending("OUT_OF_MEMORY", "OutOfMemory", 0, 125), "OutOfMemory"),
