@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from activeuf_core.config import parse
+from activeuf_core.config import StrictModel, parse
 from activeuf_core.errors import ConfigError
 from activeuf_core.paths import PROJECT
 from activeuf_core.slurm.cluster import (
     Container,
+    Limits,
     LocalCluster,
     Resources,
     SlurmCluster,
@@ -171,3 +173,13 @@ def test_what_is_allowed_passes() -> None:
         scratch="/scratch/%u/%j/%%",
         environment={"EMPTY": "", "LINES": "a\nb"},
     )
+
+
+MODELS = (SlurmCluster, Resources, Container, Ssh, Limits, LocalCluster)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_documents_name_every_key(model: type[StrictModel]) -> None:
+    text = (PROJECT / "docs" / "configs.md").read_text("utf-8")
+    named = {name for code in re.findall(r"`([\w.]+)`", text) for name in code.split(".")}
+    assert set(model.model_fields) - named == set()
