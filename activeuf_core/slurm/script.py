@@ -164,12 +164,14 @@ def sbatch_arguments(spec: WaveSpec) -> list[str]:
 
 def render(spec: WaveSpec) -> str:
     """Return the text of the script."""
-    on_each_node = ["srun", f"--nodes={spec.resources.nodes}", "--ntasks-per-node=1"]
+    nodes = spec.resources.nodes
+    # Without --ntasks srun takes the job's number of tasks, and ignores the one per node.
+    on_each_node = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
     variables = {**_variables(spec), **spec.environment}
     values = {
         "PROJECT": quote(spec.project),
         "SCRATCH": _expanded(spec.scratch or ""),
-        "ON_EACH_NODE": f"{_joined(on_each_node)} " if spec.resources.nodes > 1 else "",
+        "ON_EACH_NODE": f"{_joined(on_each_node)} " if nodes > 1 else "",
         "ENVIRONMENT": "\n".join(f"export {name}={quote(variables[name])}" for name in variables),
         "SETUP": "\n".join(spec.setup) or ":",
         "COMMAND": _joined(_command(spec)),
@@ -261,6 +263,7 @@ def _srun(asked: Resources) -> list[str]:
     return [
         "srun",
         f"--nodes={asked.nodes}",
+        f"--ntasks={asked.tasks}",
         f"--ntasks-per-node={asked.tasks_per_node}",
         f"--cpus-per-task={asked.cpus}",
         "--kill-on-bad-exit=1",

@@ -244,7 +244,7 @@ def test_variables_of_every_job(spec: WaveSpec, run: Run) -> None:
 def test_several_tasks_are_started_by_srun_around_the_stage(spec: WaveSpec, run: Run) -> None:
     asked = Resources(nodes=2, tasks_per_node=4, cpus=3)
     seen = run(replace(spec, resources=asked)).arguments
-    start = ["srun", "--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=3"]
+    start = ["srun", "--nodes=2", "--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=3"]
     assert seen[4:] == ["--", *start, "--kill-on-bad-exit=1"]
 
 
@@ -266,7 +266,7 @@ def test_scratch_knows_user_and_job(spec: WaveSpec, run: Run, tmp_path: Path) ->
 
 def test_every_node_gets_its_scratch(spec: WaveSpec) -> None:
     text = render(replace(spec, scratch="/s", resources=Resources(nodes=2, tasks_per_node=4)))
-    assert "srun --nodes=2 --ntasks-per-node=1 mkdir -p" in text
+    assert "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 mkdir -p" in text
 
 
 def test_arguments_of_a_plain_job(spec: WaveSpec) -> None:
