@@ -30,7 +30,7 @@ from rich.table import Table
 
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.errors import ActiveUFError, ConfigError, choose_from
-from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT
+from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
@@ -154,7 +154,7 @@ def env() -> None:
     """Print shell lines that point `dagster …` at the project's instance: `eval "$(activeuf
     env)"`.
     """
-    home = ensure_instance(Project.load().layout)
+    home = ensure_instance(Layout.default())
     sys.stdout.write(f"export DAGSTER_HOME={shlex.quote(str(home))}\n")
 
 

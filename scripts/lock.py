@@ -20,7 +20,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOCK = PROJECT / "requirements.lock"
-EXTRAS = "dagster,train,dev"
+EXTRAS = "dagster,postgres,train,dev"
 ACCELERATOR = re.compile(r"(nvidia|cuda|pytorch-triton|triton|intel-cmplr|rocm)(-|$)")
 """Packages that belong to one build of torch and are its own business."""
 HEADER = """\
