@@ -116,11 +116,17 @@ class ArtifactStore:
             f"{asset}: {folder} is {found.reason}. Materialize {asset} for this partition first."
         )
 
-    def publish(self, manifest: Manifest, output: Path) -> Manifest:
+    def publish(
+        self,
+        manifest: Manifest,
+        output: Path,
+        permit: contextlib.AbstractContextManager[None] | None = None,
+    ) -> Manifest:
         """Move the finished folder `output` to its address; return the manifest that stands there.
 
         When a complete artifact is already there, it stays and `output` is left alone. A broken one
-        is moved to the trash. Raises: ArtifactError when `output` holds no file.
+        is moved to the trash. Args: permit: entered around the move, after all that takes long; it
+        may refuse by raising. Raises: ArtifactError when `output` holds no file.
         """
         standing = self.inspect(manifest.asset, manifest.fingerprint).manifest
         if standing is not None:
@@ -137,8 +143,12 @@ class ArtifactStore:
         write_json(output / MANIFEST, _sealed(complete))
         target = self.layout.artifact(manifest.asset, manifest.fingerprint)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._set_aside(target)
-        os.rename(output, target)
+        with permit or contextlib.nullcontext():
+            standing = self.inspect(manifest.asset, manifest.fingerprint).manifest
+            if standing is not None:  # by a process that did not see our lock
+                return standing
+            self._set_aside(target)
+            os.rename(output, target)
         _sync_folder(target.parent)
         return complete
 
@@ -186,15 +196,23 @@ class ArtifactStore:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with partial.open("w", encoding="utf-8") as handle:
-        json.dump(value, handle, indent=1, allow_nan=False)
-        handle.write("\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(partial, path)
+    os.replace(_write_partial(path, value), path)
     _sync_folder(path.parent)
+
+
+def create_json(path: Path, value: Any) -> bool:
+    """Write a JSON file that must not be there yet, whole and durable; return whether we were the
+    first. A hard link is made by one process only, also on a network file system.
+    """
+    partial = _write_partial(path, value)
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink()
+    _sync_folder(path.parent)
+    return True
 
 
 def read_json(path: Path) -> Any:
@@ -210,6 +228,18 @@ def file_sha256(path: Path) -> str:
         while block := handle.read(READ_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _write_partial(path: Path, value: Any) -> Path:
+    """Write a value to a file beside `path`, flushed to disk; return that file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with partial.open("w", encoding="utf-8") as handle:
+        json.dump(value, handle, indent=1, allow_nan=False)
+        handle.write("\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    return partial
 
 
 def _fields(manifest: Manifest) -> dict[str, Any]:

@@ -4,6 +4,8 @@
     <home>/runs/<job id>/                     one execution: job.json, stage.log, units/<unit>/
     <home>/checkpoints/<asset>/<fingerprint>/ what a stage goes on from after a crash
     <home>/claims/<asset>/<fingerprint>.lock  locked while a task works on that artifact
+    <home>/attempts/<asset>/<fingerprint>/    which job makes the artifact: numbered, written once
+    <home>/slurm/<wave>/                      one submission to SLURM: intent, script, what became
     <home>/generations/<asset>/<recipe>.json  how often a recipe was re-run on purpose
     <home>/trash/                             broken artifacts that were replaced
     <home>/experiments/<experiment>/          a readable view: links in the layout that people know
@@ -114,6 +116,23 @@ class Layout:
         """Lock file of one artifact."""
         return self.home / "claims" / asset / f"{fingerprint}.lock"
 
+    def fence(self, asset: str, fingerprint: str) -> Path:
+        """Lock file that orders a publication and a change of owner of one artifact."""
+        return self.home / "claims" / asset / f"{fingerprint}.fence"
+
+    def attempts(self, asset: str, fingerprint: str) -> Path:
+        """Folder of the numbered attempts at one artifact."""
+        return self.home / "attempts" / asset / fingerprint
+
+    @property
+    def slurm(self) -> Path:
+        """Folder of all submissions to SLURM."""
+        return self.home / "slurm"
+
+    def wave(self, token: str) -> WaveFolder:
+        """Folder of one submission to SLURM."""
+        return WaveFolder(self.slurm / token)
+
     def generation(self, asset: str, recipe: str) -> Path:
         """File that counts the purposeful re-runs of one recipe."""
         return self.home / "generations" / asset / f"{recipe}.json"
@@ -158,6 +177,35 @@ class RunFolder:
         """State of the execution as the task wrapper saw it last."""
         return self.path / "status.json"
 
+    @property
+    def starts(self) -> Path:
+        """Folder of the numbered starts: SLURM starts a job again after it was requeued."""
+        return self.path / "starts"
+
+    @property
+    def ended(self) -> Path:
+        """How the job ended without all of its artifacts, written by whoever saw it first."""
+        return self.path / "ended.json"
+
+    def start(self, number: int) -> RunFolder:
+        """Folder of one start: the run folder itself for the first, one inside it for others, so
+        that two processes of one job never write the same file.
+        """
+        return self if number <= 1 else RunFolder(self.path / f"start-{number}")
+
+    def start_numbers(self) -> list[int]:
+        """Return the numbers of the starts that were registered, in order."""
+        try:
+            return sorted(
+                int(Path(name).stem) for name in os.listdir(self.starts) if name[0] != "."
+            )
+        except FileNotFoundError:
+            return []
+
+    def latest_start(self) -> RunFolder:
+        """Return the folder of the newest start, the run folder itself when there was none."""
+        return self.start(max(self.start_numbers(), default=1))
+
     def unit(self, name: str) -> UnitFolder:
         """Folder of one unit."""
         return UnitFolder(self.path / "units" / name)
@@ -188,3 +236,52 @@ class UnitFolder:
     def failure(self) -> Path:
         """Class, message and traceback of the error that ended the unit."""
         return self.path / "failure.json"
+
+
+@dataclass(frozen=True)
+class WaveFolder:
+    """The files of one submission to SLURM. Each is written once and never changed, so that whoever
+    reads them knows how far the submission came.
+    """
+
+    path: Path
+
+    @property
+    def intent(self) -> Path:
+        """Which jobs are to be submitted, by whom and with what."""
+        return self.path / "intent.json"
+
+    @property
+    def jobs(self) -> Path:
+        """Run folders, one per line: line n is array element n."""
+        return self.path / "jobs"
+
+    @property
+    def script(self) -> Path:
+        """The batch script."""
+        return self.path / "wave.sbatch"
+
+    @property
+    def secrets(self) -> Path:
+        """Secret environment variables, readable by their owner only; removed at the end."""
+        return self.path / "secrets.json"
+
+    @property
+    def submitting(self) -> Path:
+        """Written just before sbatch is called: from here on a job may exist."""
+        return self.path / "submitting.json"
+
+    @property
+    def submitted(self) -> Path:
+        """The job id that SLURM gave."""
+        return self.path / "submitted.json"
+
+    @property
+    def released(self) -> Path:
+        """Written when the held job was released: from here on it may run."""
+        return self.path / "released.json"
+
+    @property
+    def closed(self) -> Path:
+        """Written when no job of the wave is left to wait for."""
+        return self.path / "closed.json"

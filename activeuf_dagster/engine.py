@@ -10,96 +10,36 @@ It knows nothing of Dagster: `materialization.py` turns its events into Dagster'
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from activeuf_core.artifacts import ArtifactStore, Manifest, read_json
-from activeuf_core.errors import LaunchError
-from activeuf_core.jobs import Job, Unit
-from activeuf_core.launchers.base import Launcher
+from activeuf_core.artifacts import ArtifactStore, read_json
+from activeuf_core.crash_points import reach
+from activeuf_core.errors import ActiveUFError
+from activeuf_core.jobs import Job, Unit, new_job_id
+from activeuf_core.launchers.base import UNDECIDED, JobState, Launcher, Target
 from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.recipes import Node, Recipe, RecipeBook
 from activeuf_core.stages import Stage, stage_of
+from activeuf_dagster.events import (
+    Attached,
+    Blocked,
+    Completed,
+    Event,
+    Failed,
+    Failure,
+    Progressed,
+    Retried,
+    Submitted,
+    label,
+)
 
 POLL_S = 0.2
 TAIL_LINES = 40
 PROGRESS_EVERY_S = 5.0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a node is not complete, for people: the class, the message, the end of the log, and what
-    to do next.
-    """
-
-    kind: str
-    message: str
-    log_path: str = ""
-    log_tail: str = ""
-    job_id: str = ""
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A job with these nodes was given to a launcher."""
-
-    job_id: str
-    nodes: tuple[Node, ...]
-    launcher: str
-    log_path: str
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """A running node says how far it is."""
-
-    node: Node
-    done: int
-    total: int
-    unit: str
-    eta_s: float | None
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A node is complete: made now, or adopted because its artifact was there."""
-
-    recipe: Recipe
-    manifest: Manifest
-    is_adopted: bool
-    job_id: str = ""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A node's work ended without an artifact."""
-
-    node: Node
-    failure: Failure
-
-
-@dataclass(frozen=True)
-class Blocked:
-    """A node was not tried, because what it reads failed, is missing, or did not pass a blocking
-    check.
-    """
-
-    node: Node
-    reason: str
-
-
-@dataclass(frozen=True)
-class Attached:
-    """A node is being made by another process, whose lock stands at `claim`; it is waited for."""
-
-    node: Node
-    claim: str
-
-
-Event = Attached | Submitted | Progressed | Completed | Failed | Blocked
 
 
 @dataclass
@@ -110,6 +50,7 @@ class _Tracked:
     recipe: Recipe | None = None
     job_id: str = ""
     launcher: Launcher | None = None
+    is_attached: bool = False
     progress_shown: float = field(default_factory=time.monotonic)
 
 
@@ -130,6 +71,10 @@ class Engine:
         self.launchers = {"cluster": cluster, "orchestrator": orchestrator}
         self.runtime = dict(runtime or {})
         self.poll_s = poll_s
+        self.left_behind: dict[str, str] = {}
+        """After an interruption: the jobs that go on, with the launcher's own name for each."""
+        self.on_round: Callable[[], None] = lambda: None
+        """Called in every round; what it raises ends the run."""
         self._nodes: dict[Node, _Tracked] = {}
         self._failures: dict[str, Failure] = {}
 
@@ -149,12 +94,29 @@ class Engine:
             while self._open_nodes():
                 events = [*self._advance(), *self._watch()]
                 yield from events
+                self.on_round()
                 if not events:
                     time.sleep(self.poll_s)
             finished = True
         finally:
-            if not finished:
-                self._let_go()
+            self._let_go(finished)
+
+    def cancel(self) -> list[str]:
+        """Cancel the jobs that this engine waits for, and return them; those of another
+        orchestrator go on. Raises: LaunchError when a launcher cannot be reached.
+        """
+        cancelled: list[str] = []
+        for launcher in set(self.launchers.values()):
+            mine = {
+                t.job_id
+                for t in self._nodes.values()
+                if t.state == "running" and t.launcher is launcher and not t.is_attached
+            }
+            if mine:
+                launcher.cancel(sorted(mine))
+                self.left_behind = {k: v for k, v in self.left_behind.items() if k not in mine}
+            cancelled += sorted(mine)
+        return cancelled
 
     def _open_nodes(self) -> list[Node]:
         return [
@@ -180,7 +142,54 @@ class Engine:
                 ready.append((node, found))
             elif found is not None:
                 events.append(found)
-        return events + self._submit(ready)
+        ready, attached = self._attach(ready)
+        return [*events, *attached, *self._submit(ready)]
+
+    def _attach(
+        self, ready: Sequence[tuple[Node, Recipe]]
+    ) -> tuple[list[tuple[Node, Recipe]], list[Event]]:
+        """Attach to the jobs that make ready nodes already; return the nodes that nobody makes."""
+        by_place: dict[str, set[Target]] = {}
+        for _, recipe in ready:
+            place = stage_of(recipe.asset).placement
+            by_place.setdefault(place, set()).add((recipe.asset, recipe.fingerprint))
+        found = {
+            target: (self.launchers[place], job_id)
+            for place, wanted in by_place.items()
+            for target, job_id in self.launchers[place].in_flight(wanted).items()
+        }
+        free: list[tuple[Node, Recipe]] = []
+        events: list[Event] = []
+        for node, recipe in ready:
+            target = (recipe.asset, recipe.fingerprint)
+            if target in found:
+                events += self._attach_one(node, recipe, *found[target])
+            elif self.store.is_claimed(*target):
+                path = self.layout.claim(*target)
+                events += self._wait_for(node, f"another process works on it (lock {path})")
+            else:
+                free.append((node, recipe))
+        return free, events
+
+    def _attach_one(
+        self, node: Node, recipe: Recipe, launcher: Launcher, job_id: str
+    ) -> list[Event]:
+        if job_id == UNDECIDED:
+            text = f"whether a job of {launcher.name} makes it already is being found out"
+            return self._wait_for(node, text)
+        tracked = self._nodes[node]
+        is_known = tracked.job_id == job_id
+        tracked.state, tracked.job_id, tracked.launcher = "running", job_id, launcher
+        tracked.is_attached = not is_known
+        if is_known:  # the job in the place of one of ours
+            return []
+        holder = f"job {job_id} of {launcher.name} makes it already"
+        return [Attached(node, holder, job_id)]
+
+    def _wait_for(self, node: Node, holder: str) -> list[Event]:
+        tracked = self._nodes[node]
+        said, tracked.state = tracked.state == "attached", "attached"
+        return [] if said else [Attached(node, holder)]
 
     def _inputs_verdict(self, node: Node) -> str:
         """Return '' when a node's inputs are there, 'wait', or why the node is blocked.
@@ -216,7 +225,7 @@ class Engine:
 
     def _look_up(self, node: Node, tracked: _Tracked) -> Event | Recipe | None:
         """Return what became of a node whose inputs are there: complete, failed like its twin,
-        being made elsewhere (None once that was said), or else its recipe, to be submitted.
+        None while its twin is made, or else its recipe, to be made.
         """
         if any(item.optional for item in stage_of(node[0]).inputs):
             self.book.forget(*node)
@@ -227,13 +236,7 @@ class Engine:
             return Completed(recipe, found.manifest, is_adopted=True)
         if recipe.fingerprint in self._failures:
             return self._fail(node, self._failures[recipe.fingerprint])
-        if self._twin_runs(recipe):
-            return None
-        if self.store.is_claimed(recipe.asset, recipe.fingerprint):
-            said, tracked.state = tracked.state == "attached", "attached"
-            claim = self.layout.claim(recipe.asset, recipe.fingerprint)
-            return None if said else Attached(node, str(claim))
-        return recipe
+        return None if self._twin_runs(recipe) else recipe
 
     def _twin_runs(self, recipe: Recipe) -> bool:
         """Whether this engine already makes the same artifact for another partition."""
@@ -255,21 +258,30 @@ class Engine:
     def _give(self, place: str, given: Sequence[tuple[Job, tuple[Node, ...]]]) -> list[Event]:
         """Submit jobs to one launcher; return what became of each."""
         launcher = self.launchers[place]
+        reach("before-intent")
         try:
-            launcher.submit([job for job, _ in given])
-        except (LaunchError, OSError) as error:
+            lost = launcher.submit([job for job, _ in given])
+        except (ActiveUFError, OSError) as error:
             kind, text = type(error).__name__, str(error)
             return [
                 self._fail(n, Failure(kind, text, job_id=j.job_id)) for j, ns in given for n in ns
             ]
         events: list[Event] = []
         for job, nodes in given:
-            for node in nodes:
+            kept = tuple(node for node in nodes if self._unit_name(node) not in lost)
+            for node in kept:
                 tracked = self._nodes[node]
                 tracked.state, tracked.job_id, tracked.launcher = "running", job.job_id, launcher
-            path = launcher.log_path(job.job_id)
-            events.append(Submitted(job.job_id, nodes, launcher.name, path))
+                tracked.is_attached = False
+            if kept:
+                path = launcher.log_path(job.job_id)
+                events.append(Submitted(job.job_id, kept, launcher.name, path))
         return events
+
+    def _unit_name(self, node: Node) -> str:
+        recipe = self._nodes[node].recipe
+        assert recipe is not None
+        return unit_name(recipe)
 
     def _fail(self, node: Node, failure: Failure) -> Failed:
         tracked = self._nodes[node]
@@ -285,9 +297,8 @@ class Engine:
         return stage.dimension != "none" and stage.config.model_validate(full).is_light
 
     def _job(self, stage: Stage, group: Sequence[tuple[Node, Recipe]]) -> Job:
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         return Job(
-            job_id=f"{stamp}-{stage.asset}-{secrets.token_hex(3)}",
+            job_id=new_job_id(stage.asset),
             module=stage.module,
             units=tuple(self._unit(recipe) for _, recipe in group),
             home=str(self.layout.home),
@@ -319,72 +330,95 @@ class Engine:
         """Look at the running nodes: what was published, what failed, how far the rest is."""
         states = {name: launcher.poll() for name, launcher in self.launchers.items()}
         merged = {job_id: state for found in states.values() for job_id, state in found.items()}
+        present = self._present()
         events: list[Event] = []
         for node, tracked in self._nodes.items():
             if tracked.state != "running" or tracked.recipe is None:
                 continue
-            recipe = tracked.recipe
-            found = self.store.inspect(recipe.asset, recipe.fingerprint)
-            if found.manifest is not None:
-                tracked.state = "complete"
-                events.append(
-                    Completed(recipe, found.manifest, is_adopted=False, job_id=tracked.job_id)
-                )
-                continue
-            state = merged[tracked.job_id]
-            failure = self._failure(tracked, ended=state.phase == "ended", detail=state.detail)
-            if failure is not None:
-                events.append(self._fail(node, failure))
-            elif time.monotonic() - tracked.progress_shown > PROGRESS_EVERY_S:
-                events.extend(self._progress(node, tracked))
+            recipe, state = tracked.recipe, merged[tracked.job_id]
+            if recipe.fingerprint in present[recipe.asset] or state.phase == "ended":
+                found = self.store.inspect(recipe.asset, recipe.fingerprint)
+                if found.manifest is not None:
+                    reach("after-completion")
+                    tracked.state = "complete"
+                    made = Completed(recipe, found.manifest, False, tracked.job_id)
+                    events.append(made)
+                    continue
+            events += self._look_after(node, tracked, state)
         return events
 
-    def _failure(self, tracked: _Tracked, *, ended: bool, detail: str) -> Failure | None:
-        """Return why a running node failed, None while it has not."""
+    def _present(self) -> dict[str, set[str]]:
+        """Return, for the assets that are being made, the fingerprints that have a folder: one
+        listing per asset, however many jobs are out.
+        """
+        running = {node[0] for node, t in self._nodes.items() if t.state == "running"}
+        found: dict[str, set[str]] = {}
+        for asset in running:
+            try:
+                found[asset] = set(os.listdir(self.layout.artifacts / asset))
+            except FileNotFoundError:
+                found[asset] = set()
+        return found
+
+    def _look_after(self, node: Node, tracked: _Tracked, state: JobState) -> list[Event]:
+        """Say what became of a running node that has no artifact yet."""
+        if state.phase == "ended" and state.successor:
+            before, tracked.job_id = tracked.job_id, state.successor
+            tracked.state = "waiting"
+            return [Retried(node, before, state.successor, state.detail)]
+        is_due = time.monotonic() - tracked.progress_shown > PROGRESS_EVERY_S
+        if state.phase != "ended" and not is_due:
+            return []
+        failure = self._failure(tracked, state)
+        if failure is not None:
+            return [self._fail(node, failure)]
+        return self._progress(node, tracked)
+
+    def _failure(self, tracked: _Tracked, state: JobState) -> Failure | None:
+        """Return why a running node failed, None while it has not.
+
+        A stage's own word counts when its job has ended, for the launcher may try again, or when
+        the stage says that trying again is useless and other units keep the job going.
+        """
         assert tracked.launcher is not None and tracked.recipe is not None
-        folder = RunFolder(self.layout.run(tracked.job_id)).unit(unit_name(tracked.recipe))
-        log = tracked.launcher.log_path(tracked.job_id)
-        if folder.failure.exists():
-            record = read_json(folder.failure)
-            tail = tracked.launcher.tail(tracked.job_id, TAIL_LINES)
-            return Failure(record["kind"], record["message"], log, tail, tracked.job_id)
-        if (
-            not ended
-            or self.store.inspect(tracked.recipe.asset, tracked.recipe.fingerprint).is_complete
-        ):
+        run = RunFolder(self.layout.run(tracked.job_id)).latest_start()
+        folder = run.unit(unit_name(tracked.recipe))
+        record = read_json(folder.failure) if folder.failure.exists() else None
+        has_ended = state.phase == "ended"
+        if not has_ended and (record is None or record["retryable"]):
             return None
-        message = (
-            f"the job ended ({detail}) without publishing {label(tracked.recipe.node)}. Look at "
-            f"{log}."
+        if self.store.inspect(*_target(tracked.recipe)).is_complete:
+            return None
+        log_path = tracked.launcher.log_path(tracked.job_id)
+        tail = tracked.launcher.tail(tracked.job_id, TAIL_LINES)
+        if record is not None:
+            text = record["message"] + (f"\n{state.message}" if state.message else "")
+            return Failure(record["kind"], text, log_path, tail, tracked.job_id)
+        text = state.message or (
+            f"the job ended ({state.detail}) without publishing {label(tracked.recipe.node)}. "
+            f"Look at {log_path}."
         )
-        return Failure(
-            "NoArtifact",
-            message,
-            log,
-            tracked.launcher.tail(tracked.job_id, TAIL_LINES),
-            tracked.job_id,
-        )
+        return Failure(state.kind or "NoArtifact", text, log_path, tail, tracked.job_id)
 
     def _progress(self, node: Node, tracked: _Tracked) -> list[Event]:
         assert tracked.recipe is not None
         tracked.progress_shown = time.monotonic()
-        path = RunFolder(self.layout.run(tracked.job_id)).unit(unit_name(tracked.recipe)).progress
+        run = RunFolder(self.layout.run(tracked.job_id)).latest_start()
+        path = run.unit(unit_name(tracked.recipe)).progress
         try:
             record = read_json(path)
         except FileNotFoundError:
             return []
         return [Progressed(node, record["done"], record["total"], record["unit"], record["eta_s"])]
 
-    def _let_go(self) -> None:
-        """After an interruption: cancel the jobs that nobody would watch, leave the others."""
+    def _let_go(self, finished: bool) -> None:
+        """Leave the launchers: they end what nobody would watch, and tell what goes on."""
         for launcher in set(self.launchers.values()):
-            mine = [
-                t.job_id
-                for t in self._nodes.values()
-                if t.state == "running" and t.launcher is launcher
-            ]
-            if mine and not launcher.outlives_orchestrator:
-                launcher.cancel(sorted(set(mine)))
+            going_on = launcher.let_go()
+            if finished:
+                continue
+            for job_id, name in going_on.items():
+                self.left_behind[job_id] = f"{launcher.name} job {name}"
 
 
 def group_for_jobs(
@@ -424,6 +458,5 @@ def unit_name(recipe: Recipe) -> str:
     return f"{recipe.asset}-{recipe.fingerprint[:12]}"
 
 
-def label(node: Node) -> str:
-    """Return a node as people write it: `asset[partition]`."""
-    return f"{node[0]}[{node[1]}]"
+def _target(recipe: Recipe) -> Target:
+    return recipe.asset, recipe.fingerprint

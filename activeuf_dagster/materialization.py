@@ -16,16 +16,19 @@ import dagster as dg
 
 from activeuf_core import view
 from activeuf_core.catalog import UNPARTITIONED
+from activeuf_core.crash_points import reach
 from activeuf_core.recipes import Node, Recipe
 from activeuf_core.stages import STAGES, stage_of
-from activeuf_dagster.engine import (
+from activeuf_dagster import interruption
+from activeuf_dagster.engine import Engine
+from activeuf_dagster.events import (
     Attached,
     Blocked,
     Completed,
-    Engine,
     Event,
     Failed,
     Progressed,
+    Retried,
     Submitted,
     label,
 )
@@ -58,6 +61,10 @@ class MaterializationConfig(dg.Config):
     """Make the selected partitions again even if they are complete, as a new generation: all
     downstream turns stale.
     """
+    cluster: str = ""
+    """Where the jobs run: a file of configs/clusters, by name. Default: $ACTIVEUF_CLUSTER, or else
+    this machine.
+    """
 
 
 def build_assets(project: Project) -> list[dg.AssetsDefinition]:
@@ -86,13 +93,13 @@ def _multi_asset(project: Project, name: str) -> dg.AssetsDefinition:
     def operation(
         context: dg.AssetExecutionContext, config: MaterializationConfig
     ) -> Iterator[Recorded]:
-        yield from materialize(context, project, force=config.force)
+        yield from materialize(context, project, config)
 
     return operation
 
 
 def materialize(
-    context: dg.AssetExecutionContext, project: Project, *, force: bool
+    context: dg.AssetExecutionContext, project: Project, config: MaterializationConfig
 ) -> Iterator[Recorded]:
     """Run the engine over the run's selection, recording what completes.
 
@@ -100,18 +107,20 @@ def materialize(
     """
     book = project.book()
     recorder = Recorder(context.instance, book)
-    launcher = project.launcher()
-    engine = Engine(book, launcher, launcher, project.runtime())
+    launchers = project.launchers(config.cluster)
+    engine = Engine(book, launchers.cluster, launchers.orchestrator, project.runtime())
     bad: list[Failed | Blocked] = []
-    with contextlib.closing(engine.run(selected_nodes(context), force=force)) as events:
-        for event in events:
-            _tell(context, event)
-            if isinstance(event, Completed):
-                recipe = event.recipe
-                yield from recorder.record(recipe, event.manifest, is_adopted=event.is_adopted)
-                _show(context, project, recipe)
-            elif isinstance(event, (Failed, Blocked)):
-                bad.append(event)
+    with interruption.handled(context, engine):
+        with contextlib.closing(engine.run(selected_nodes(context), force=config.force)) as events:
+            for event in events:
+                _tell(context, event)
+                if isinstance(event, Completed):
+                    recipe = event.recipe
+                    reach("before-event")
+                    yield from recorder.record(recipe, event.manifest, is_adopted=event.is_adopted)
+                    _show(context, project, recipe)
+                elif isinstance(event, (Failed, Blocked)):
+                    bad.append(event)
     if bad:
         raise _failure(bad)
 
@@ -160,8 +169,10 @@ def describe(event: Event) -> str:
             return f"{label(recipe.node)}: complete, {how}"
         case Failed(node, failure):
             return f"{label(node)}: FAILED ({failure.kind}): {failure.message}"
-        case Attached(node, path):
-            return f"{label(node)}: another process works on it (lock {path}); waiting for it"
+        case Attached(node, holder):
+            return f"{label(node)}: {holder}; waiting for it"
+        case Retried(node, job_id, successor, reason):
+            return f"{label(node)}: tried again as {successor} in place of {job_id}: {reason}"
         case Blocked(node, reason):
             return f"{label(node)}: not tried, because {reason}"
 

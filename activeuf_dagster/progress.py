@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from activeuf_core.stages import stage_of
-from activeuf_dagster.engine import Completed, Event, Failed, Progressed, Submitted, label
+from activeuf_dagster.events import Completed, Event, Failed, Progressed, Submitted, label
 from activeuf_dagster.materialization import describe
 
 

@@ -7,26 +7,29 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import Field
+from typing import Any, NamedTuple
 
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.catalog import Catalog
-from activeuf_core.config import StrictModel, parse, read_yaml
 from activeuf_core.errors import ConfigError, choose_from
+from activeuf_core.launchers.base import Launcher
 from activeuf_core.launchers.local import LocalLauncher
+from activeuf_core.launchers.slurm import SlurmLauncher
 from activeuf_core.paths import PROJECT, Layout
 from activeuf_core.recipes import RecipeBook
+from activeuf_core.slurm.cluster import LocalCluster, SlurmCluster, read_cluster
 
 TRACKING_MODES = ("none", "offline", "online")
 
 
-class LocalCluster(StrictModel):
-    """Content of `configs/clusters/local.yaml`: how this machine runs jobs."""
+LOCAL = "local"
 
-    slots: int | None = Field(default=None, ge=1)
-    """Heavy stages that run at a time; null: one per core."""
+
+class Launchers(NamedTuple):
+    """Where a run's jobs go: those of the cluster, and those beside the orchestrator."""
+
+    cluster: Launcher
+    orchestrator: Launcher
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,34 @@ class Project:
         """Return a fresh book of recipes over the store."""
         return RecipeBook(self.catalog, ArtifactStore(self.layout))
 
-    def launcher(self) -> LocalLauncher:
-        """Return a launcher for this machine."""
-        path = self.configs / "clusters" / "local.yaml"
-        cluster = parse(LocalCluster, read_yaml(path), path) if path.exists() else LocalCluster()
-        return LocalLauncher(self.layout, cluster.slots)
+    def launchers(self, cluster: str = "") -> Launchers:
+        """Return where jobs run: `cluster`, or else `$ACTIVEUF_CLUSTER`, or else this machine.
+
+        Args: cluster: name of a file in `configs/clusters/`, or a path. Raises: ConfigError.
+        """
+        name = cluster or os.environ.get("ACTIVEUF_CLUSTER") or LOCAL
+        chosen = self.cluster(name)
+        here = chosen if isinstance(chosen, LocalCluster) else self._this_machine()
+        local = LocalLauncher(self.layout, here.slots)
+        if isinstance(chosen, LocalCluster):
+            return Launchers(local, local)
+        slurm = SlurmLauncher(self.layout, chosen, Path(name).stem)
+        return Launchers(slurm, local)
+
+    def cluster(self, name: str) -> LocalCluster | SlurmCluster:
+        """Read a cluster file by its name or path. Raises: ConfigError."""
+        folder = self.configs / "clusters"
+        path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+        if not path.exists():
+            if name == LOCAL:
+                return LocalCluster()
+            known = choose_from(name, [found.stem for found in folder.glob("*.yaml")])
+            raise ConfigError(f"{path}: there is no such cluster file; {known}.")
+        return read_cluster(path)
+
+    def _this_machine(self) -> LocalCluster:
+        found = self.cluster(LOCAL)
+        return found if isinstance(found, LocalCluster) else LocalCluster()
 
     def runtime(self) -> dict[str, Any]:
         """Return what stages are told that is no part of a recipe."""

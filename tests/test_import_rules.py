@@ -29,6 +29,7 @@ ROOMS = sorted(p.parent.name for p in (PROJECT / "activeuf_core").glob("*/__init
 LIBRARIES = ("acquisition", "enn", "launchers", "slurm")
 """Rooms without a command of their own."""
 MAY_READ = {
+    ("launchers", "activeuf_core.slurm"),
     ("loop", "activeuf_core.acquisition"),
     ("loop", "activeuf_core.enn"),
     ("reporting", "activeuf_core.evals.benchmarks"),

@@ -15,13 +15,13 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from activeuf_core.artifacts import write_json
 from activeuf_core.errors import LaunchError
 from activeuf_core.jobs import Job
-from activeuf_core.launchers.base import JobState
+from activeuf_core.launchers.base import JobState, Target
 from activeuf_core.paths import PROJECT, Layout, RunFolder
 
 GRACE_S = 12.0
@@ -35,7 +35,6 @@ class LocalLauncher:
     """Runs jobs as processes on this machine."""
 
     name = "local"
-    outlives_orchestrator = False
 
     def __init__(self, layout: Layout, slots: int | None = None) -> None:
         """Args: slots: weight that runs at a time; null: one per core."""
@@ -46,7 +45,7 @@ class LocalLauncher:
         self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
         self._states: dict[str, JobState] = {}
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[Job]) -> Collection[str]:
         """Queue jobs and start as many as the slots allow."""
         for job in jobs:
             if job.job_id in self._states:
@@ -55,6 +54,12 @@ class LocalLauncher:
             self._queue.append(job)
             self._states[job.job_id] = JobState("queued", "waits for a free slot")
         self._start_what_fits()
+        return ()
+
+    def in_flight(self, wanted: Collection[Target]) -> Mapping[Target, str]:
+        """Return nothing: a process of another orchestrator shows by its lock alone."""
+        del wanted
+        return {}
 
     def poll(self) -> Mapping[str, JobState]:
         """Reap what ended, start what fits, and return the state of every job."""
@@ -65,7 +70,7 @@ class LocalLauncher:
         self._start_what_fits()
         return dict(self._states)
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Collection[str]) -> None:
         """End jobs and everything that they started; return when they are gone."""
         wanted = set(job_ids)
         for job in [job for job in self._queue if job.job_id in wanted]:
@@ -79,12 +84,17 @@ class LocalLauncher:
         _signal_groups(processes, signal.SIGKILL)
         self.poll()
 
+    def let_go(self) -> Mapping[str, str]:
+        """End all jobs: nobody would watch them."""
+        self.cancel([job_id for job_id, state in self.poll().items() if state.phase != "ended"])
+        return {}
+
     def tail(self, job_id: str, lines: int) -> str:
         """Return the last lines of the stage's log, or of the wrapper's own when the stage never
         started.
         """
         folder = self._folder(job_id)
-        return tail_of(folder.log, lines) or tail_of(folder.task_log, lines)
+        return tail_of(folder.latest_start().log, lines) or tail_of(folder.task_log, lines)
 
     def log_path(self, job_id: str) -> str:
         """Return the path of the stage's log."""

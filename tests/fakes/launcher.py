@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from activeuf_core.artifacts import ArtifactStore, Manifest, write_json
 from activeuf_core.jobs import Job, Unit
-from activeuf_core.launchers.base import JobState
+from activeuf_core.launchers.base import JobState, Target
 from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.stages import stage_of
+from activeuf_dagster.project import Launchers, Project
 
 
 class InstantLauncher:
@@ -20,7 +21,6 @@ class InstantLauncher:
     """
 
     name = "instant"
-    outlives_orchestrator = False
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -33,9 +33,15 @@ class InstantLauncher:
         self.cancelled: list[str] = []
         self.holds = False
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[Job]) -> Collection[str]:
         """Accept jobs."""
         self.jobs += jobs
+        return ()
+
+    def in_flight(self, wanted: Collection[Target]) -> Mapping[Target, str]:
+        """Say that nobody else makes anything."""
+        del wanted
+        return {}
 
     def poll(self) -> Mapping[str, JobState]:
         """Make what was submitted, unless told to hold."""
@@ -47,9 +53,14 @@ class InstantLauncher:
                     self._make(job, unit)
         return {job.job_id: JobState("ended", "exit code 0") for job in self.jobs}
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Collection[str]) -> None:
         """Note what was cancelled."""
         self.cancelled += job_ids
+
+    def let_go(self) -> Mapping[str, str]:
+        """End what still runs, as a launcher of this machine does."""
+        self.cancel([job_id for job_id, state in self.poll().items() if state.phase != "ended"])
+        return {}
 
     def tail(self, job_id: str, lines: int) -> str:
         """Return a line that tests can look for."""
@@ -72,6 +83,16 @@ class InstantLauncher:
         self.made.append(node)
         write_json(folder.output / "value.json", {"node": node})
         self.store.publish(_manifest(job, unit, self.red), folder.output)
+
+
+def instant_launchers(
+    self: Project, cluster: str = "", fails: Collection[tuple[str, str]] = ()
+) -> Launchers:
+    """Stand in for `Project.launchers`: one instant launcher for everything."""
+    del cluster
+    launcher = InstantLauncher(self.layout)
+    launcher.fails = set(fails)
+    return Launchers(launcher, launcher)
 
 
 def _manifest(job: Job, unit: Unit, red: set[tuple[str, str]]) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from activeuf_dagster.cli import app
 from activeuf_dagster.foreground import Wave, contiguous_ranges, waves
 from activeuf_dagster.planning import nodes_of
 from activeuf_dagster.project import Project
-from tests.fakes.launcher import InstantLauncher
+from tests.fakes.launcher import instant_launchers
 
 
 @pytest.fixture(autouse=True)
 def _instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Project, "launcher", lambda self: InstantLauncher(self.layout))
+    monkeypatch.setattr(Project, "launchers", instant_launchers)
 
 
 def activeuf(*arguments: str) -> Result:
@@ -50,12 +51,8 @@ def test_status_says_why(folder: Path) -> None:
 def test_a_failure_shows_its_reason_and_fails_the_command(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: Project) -> InstantLauncher:
-        launcher = InstantLauncher(self.layout)
-        launcher.fails = {("dpo_model", "exp-a")}
-        return launcher
-
-    monkeypatch.setattr(Project, "launcher", failing)
+    failing = functools.partialmethod(instant_launchers, fails={("dpo_model", "exp-a")})
+    monkeypatch.setattr(Project, "launchers", failing)
     done = activeuf("materialize", "exp-a")
     assert done.exit_code == 1
     assert "dpo_model[exp-a]: FAILED (DataError): told to fail" in done.output

@@ -8,7 +8,8 @@ import pytest
 
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.recipes import Node
-from activeuf_dagster.engine import Attached, Blocked, Completed, Engine, Event, Failed, Submitted
+from activeuf_dagster.engine import Engine
+from activeuf_dagster.events import Attached, Blocked, Completed, Event, Failed, Submitted
 from activeuf_dagster.planning import nodes_of
 from activeuf_dagster.project import Project
 from tests.fakes.launcher import InstantLauncher
@@ -158,7 +159,7 @@ def test_who_works_on_an_artifact_elsewhere_is_named_and_waited_for(
         events = engine.run([("prompts", "tiny")])
         first = next(events)
     assert isinstance(first, Attached)
-    assert first.claim.endswith(".lock")
+    assert ".lock" in first.holder
     assert [type(event) for event in events] == [Submitted, Completed]
 
 

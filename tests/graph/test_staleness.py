@@ -18,14 +18,14 @@ from activeuf_dagster.graph import dagster_partition
 from activeuf_dagster.planning import nodes_of, statuses
 from activeuf_dagster.project import Project
 from activeuf_dagster.sensors import changed_observations
-from tests.fakes.launcher import InstantLauncher
+from tests.fakes.launcher import instant_launchers
 
 Verdicts = dict[tuple[str, str], str]
 
 
 @pytest.fixture(autouse=True)
 def _instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Project, "launcher", lambda self: InstantLauncher(self.layout))
+    monkeypatch.setattr(Project, "launchers", instant_launchers)
 
 
 def materialize_all(instance: dg.DagsterInstance) -> bool:
@@ -170,12 +170,8 @@ def test_a_config_edited_while_its_run_goes_on_is_stale_after_it(
 def test_failed_partitions_fail_the_run_and_others_are_recorded(
     folder: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: Project) -> InstantLauncher:
-        launcher = InstantLauncher(self.layout)
-        launcher.fails = {("dpo_model", "exp-b")}
-        return launcher
-
-    monkeypatch.setattr(Project, "launcher", failing)
+    failing = functools.partialmethod(instant_launchers, fails={("dpo_model", "exp-b")})
+    monkeypatch.setattr(Project, "launchers", failing)
     assert not materialize_all(instance)
     assert instance.get_materialized_partitions(dg.AssetKey("dpo_model")) == {"exp-a", "exp-c"}
     assert instance.get_materialized_partitions(dg.AssetKey("reward_model")) == {
