@@ -8,12 +8,16 @@ MAKEFLAGS += --no-print-directory
 # Paths stay relative, so that a checkout in a folder with spaces works.
 BIN := .venv/bin
 PYTHON_FILES := activeuf_core activeuf_dagster scripts tests
-MODEL := $(or $(ACTIVEUF_HOME),.activeuf)/models/SmolLM2-135M-Instruct
+HOME_FOLDER := $(or $(ACTIVEUF_HOME),.activeuf)
+MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
+# A home of its own: what `make demo` made there would be adopted, and no job would run. It shares the models.
+SLURM_DEMO := $(HOME_FOLDER)/slurm-demo
+SANDBOX := slurm/sandbox
 
-.PHONY: help setup model browser demo ui test check format lock clean
+.PHONY: help setup model browser slurm postgres demo demo-slurm ui slurm-up slurm-down slurm-status test check format lock clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 setup: ## make .venv from requirements.lock (nothing to do: 0.1 s)
 	@PYTHON='$(PYTHON)' scripts/setup.sh
@@ -24,13 +28,34 @@ model: setup ## fetch and build the demo's small real model
 demo: model ## materialize the demo's graph and print its leaderboard
 	@$(BIN)/activeuf demo
 
+demo-slurm: model slurm-up ## the same graph as jobs of a SLURM cluster on this machine
+	@mkdir -p '$(SLURM_DEMO)'
+	@ln -sfn ../models '$(SLURM_DEMO)/models'
+	@ACTIVEUF_CLUSTER=sandbox ACTIVEUF_HOME='$(SLURM_DEMO)' $(SANDBOX)/with.sh $(BIN)/activeuf demo
+
 ui: setup ## open the Dagster UI on the same instance
 	@$(BIN)/activeuf ui
+
+slurm-up: ## start a SLURM cluster on this machine; DBD=1 with accounting (sacct)
+	@$(SANDBOX)/up.sh $(if $(DBD),--dbd)
+
+slurm-down: ## end that cluster; FORCE=1 cancels its jobs
+	@$(SANDBOX)/down.sh $(if $(FORCE),--force)
+
+slurm-status: ## show the nodes and the queue of that cluster
+	@$(SANDBOX)/with.sh sinfo --noheader --format='%N %T: %c CPUs, %m MB, %G' --partition=normal
+	@$(SANDBOX)/with.sh squeue
 
 browser: ## install Chromium for the browser test (as root on Debian)
 	@scripts/install_browser.sh
 
-test: model browser ## run all tests; ARGS='-k loop' for some
+slurm: ## get Debian's SLURM for its tests (as root installed, else unpacked in a cache)
+	@$(SANDBOX)/up.sh --packages-only || { (( $$? == 4 )) && echo 'slurm: the SLURM tests will be skipped'; }
+
+postgres: ## install PostgreSQL for the test of the production instance (as root on Debian)
+	@scripts/install_postgres.sh
+
+test: model browser slurm postgres ## run all tests; ARGS='-k loop' for some
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: setup ## lint, format, types, style budget, code identity

@@ -47,7 +47,7 @@ cancel_or_refuse() {
     ids=$(timeout 10 squeue -h -o %A 2>/dev/null | sort -un | paste -sd' ')
     [[ -n $ids ]] || return 0
     if ((!FORCE)); then
-        warn 'error: jobs are queued or running; --force cancels them, --keep-jobs leaves them:'
+        warn 'error: jobs are queued or running; --force (make slurm-down FORCE=1) cancels them:'
         timeout 10 squeue -o '%.10i %.24j %.10u %.8T %Z' >&2
         exit 3
     fi

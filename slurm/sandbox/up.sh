@@ -6,7 +6,8 @@
 #   up.sh [--dbd | --no-dbd] [--reset] [--quiet] [--offline] [--packages-only] [--help]
 #
 #   --dbd            with accounting (MariaDB and slurmdbd), so that sacct works
-#   --no-dbd         without (default): what is over stands in log/jobcomp.log
+#   --no-dbd         without: what is over stands in log/jobcomp.log. The default is what the cluster
+#                    had before, and without for a new one
 #   --reset          end what runs and forget all jobs first
 #   --offline        get no packages: exit status 4 where some are missing
 #   --packages-only  get the packages and start nothing
@@ -20,10 +21,10 @@
 #   SLURM_SANDBOX_PORT      first of 10 + NODES + 1 TCP ports (16817; of other users 20 for each uid)
 #   SLURM_SANDBOX_PREFIX    node names: PREFIX1, PREFIX2, … (node)
 #   SLURM_SANDBOX_NODES (4) _CPUS (8) _GPUS (4) _MEM_MB (8000)   number and size of the nodes
-#   SLURM_SANDBOX_DBD       1 is --dbd (0)
+#   SLURM_SANDBOX_DBD       1 is --dbd, 0 is --no-dbd
 #   SLURM_SANDBOX_CGROUP    auto, 1 or 0: cgroup v1 for process tracking and memory limits (auto)
 #   SLURM_SANDBOX_HOSTS     1: as root, let the nodes' names resolve by a line in /etc/hosts (1)
-#   SLURM_SANDBOX_EXTRA     lines added to slurm.conf; they win over earlier ones
+#   SLURM_SANDBOX_EXTRA     lines of slurm.conf, one setting each, instead of the template's or added
 #   SLURM_SANDBOX_WAIT      seconds to wait for the nodes (60)
 #   SLURM_SANDBOX_PACKAGES  where another user's packages are unpacked (~/.cache/activeuf-slurm)
 #   SLURM_SANDBOX_DEBS      a folder of .deb files to use instead of the network
@@ -35,7 +36,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 NODES=${SLURM_SANDBOX_NODES:-4} CPUS=${SLURM_SANDBOX_CPUS:-8} GPUS=${SLURM_SANDBOX_GPUS:-4}
 MEMORY=${SLURM_SANDBOX_MEM_MB:-8000} PREFIX=${SLURM_SANDBOX_PREFIX:-node}
 PORT=${SLURM_SANDBOX_PORT:-$((16817 + (IS_ROOT ? 0 : 20 * (1 + $(id -u) % 150))))}
-DBD=${SLURM_SANDBOX_DBD:-0} CGROUP=${SLURM_SANDBOX_CGROUP:-auto} HOSTS=${SLURM_SANDBOX_HOSTS:-1}
+DBD=${SLURM_SANDBOX_DBD:-} CGROUP=${SLURM_SANDBOX_CGROUP:-auto} HOSTS=${SLURM_SANDBOX_HOSTS:-1}
 WAIT=${SLURM_SANDBOX_WAIT:-60} RESET=0 QUIET=0 OFFLINE=0 PACKAGES_ONLY=0
 while (($#)); do
     case $1 in
@@ -73,6 +74,10 @@ try_for() {
     done
 }
 forget_other_clusters
+if [[ -z $DBD ]]; then
+    DBD=0
+    if grep -qs '=accounting_storage/slurmdbd' "$DIR/etc/slurm.conf"; then DBD=1; fi
+fi
 
 # --- packages -------------------------------------------------------------------------------------
 # shellcheck source-path=SCRIPTDIR source=packages.sh
@@ -163,8 +168,17 @@ render() {
             /^@TRACKING@$/ { print ENVIRON["TRACKING"]; next }
             /^@AUTHINFO@$/ { print ENVIRON["AUTH_INFO"]; next }
             ENVIRON["GPUS"] == 0 { gsub(/ Gres=gpu:[^ ]*/, "") }
-            { print }'
-    [[ -z ${SLURM_SANDBOX_EXTRA:-} ]] || printf '%s\n' "$SLURM_SANDBOX_EXTRA"
+            { print }' |
+        EXTRA=${SLURM_SANDBOX_EXTRA:-} awk '
+            BEGIN {
+                count = split(ENVIRON["EXTRA"], extra, "\n")
+                for (i = 1; i <= count; i++) { split(extra[i], pair, "="); given[tolower(pair[1])] = 1 }
+                single = "^(nodename|partitionname)$" # several lines each
+            }
+            { split($0, pair, "="); key = tolower(pair[1]) }
+            key in given && key !~ single { next }
+            { print }
+            END { for (i = 1; i <= count; i++) print extra[i] }'
 }
 CHANGED=0
 # put FILE MODE OWNER: standard input to the file; notes whether that changed it.
@@ -269,7 +283,9 @@ if ((DBD)); then
 fi
 
 # --- controller -----------------------------------------------------------------------------------
+new_controller=0
 if ! is_up "$DIR/run/slurmctld.pid" slurmctld; then
+    new_controller=1
     require_free_port "$PORT" slurmctld
     rm -f "$DIR/run/slurmctld.pid"
     slurmctld </dev/null >"$DIR/log/slurmctld.out" 2>&1 9>&- ||
@@ -291,7 +307,11 @@ say 'slurmctld is up'
 STEPD=$(command -v slurmstepd)
 for ((i = 1; i <= NODES; i++)); do
     node=$PREFIX$i
-    if is_up "$DIR/run/slurmd.$node.pid" slurmd; then continue; fi
+    if is_up "$DIR/run/slurmd.$node.pid" slurmd; then
+        # a new controller hears of its nodes after 4 s, unless they register anew
+        ((!new_controller)) || kill -HUP "$(<"$DIR/run/slurmd.$node.pid")"
+        continue
+    fi
     require_free_port $((PORT + 10 + i)) "slurmd of $node"
     rm -f "$DIR/run/slurmd.$node.pid"
     slurmd -N "$node" -d "$STEPD" </dev/null >"$DIR/log/slurmd.$node.out" 2>&1 9>&- || {

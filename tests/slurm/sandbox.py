@@ -30,7 +30,7 @@ FOREIGN = re.compile(r"(SLURM|SBATCH|SQUEUE|SACCT|SINFO|SCONTROL|SCANCEL|SALLOC)
 FOLDER = f"/tmp/activeuf-test-{os.getuid()}-"
 """Short, and not pytest's folder: the path of a socket may have 108 bytes."""
 QUICK = "MessageTimeout=4\nKillWait=1"
-"""Clients give a silent controller up after 3 s, not 9; a job is killed 1 s after its SIGTERM."""
+"""Clients give a silent controller up after 4 s, a dead one after 3; a job is killed 1 s after TERM."""
 PORTS_OF_A_CLUSTER = 20
 MISSING = 4
 """Exit status of `up.sh --offline` when SLURM is not on this machine."""
@@ -63,12 +63,13 @@ class SandboxCluster:
         self._owner = _locked(self.folder / "owner.lock")
         prefix = f"t{os.getpid()}n"
         self.nodes = tuple(f"{prefix}{number}" for number in range(1, nodes + 1))
-        self._settings = {
+        self.settings: dict[str, str] = {
             "SLURM_SANDBOX_DIR": str(self.folder),
             "SLURM_SANDBOX_PORT": str(_free_ports()),
             "SLURM_SANDBOX_PREFIX": prefix,
             "SLURM_SANDBOX_NODES": str(nodes),
             "SLURM_SANDBOX_DBD": "0",
+            "SLURM_SANDBOX_HOSTS": "0",
             "SLURM_SANDBOX_EXTRA": f"{QUICK}\n{extra}".strip(),
         }
         self.variables: dict[str, str] = {}
@@ -77,9 +78,7 @@ class SandboxCluster:
     @property
     def environment(self) -> dict[str, str]:
         """The environment to run commands with: this process's, on this cluster."""
-        return {name: value for name, value in os.environ.items() if not FOREIGN.match(name)} | (
-            self.variables
-        )
+        return clean_environment() | self.variables
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let this process and all that it starts use the cluster until the test ends."""
@@ -120,8 +119,8 @@ class SandboxCluster:
     def start(self) -> None:
         """Bring the cluster up, or what of it was killed or put down; nothing else changes."""
         (self.folder / "work").mkdir(exist_ok=True)
-        clean = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
-        _script("up.sh", "--quiet", "--offline", environment=clean | self._settings)
+        clean = clean_environment()
+        _script("up.sh", "--quiet", "--offline", environment=clean | self.settings)
         self.variables = _difference(self.folder / "env.sh", clean)
 
     def close(self) -> None:
@@ -161,11 +160,22 @@ class SandboxCluster:
             self.thaw(daemon)
 
     def down_node(self, node: str) -> None:
-        """Declare a node dead: its jobs end as NODE_FAIL or are requeued, their processes live."""
+        """Declare a node dead: its jobs end as NODE_FAIL or are requeued.
+
+        Its slurmd lives: the node comes back within 2 s, and then the jobs' processes are killed.
+        """
         self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test", check=True)
 
+    def lose_node(self, node: str) -> None:
+        """As `down_node`, but nobody there is told: the processes of requeued jobs run on.
+
+        `start` brings the node back; then they are killed.
+        """
+        self.kill(node)
+        self.down_node(node)
+
     def resume_node(self, node: str) -> None:
-        """Take a node back, unless it came back by itself, which a live one does within 2 s."""
+        """Take a node with a living slurmd back, unless it came back by itself."""
         self.run("scontrol", "update", f"nodename={node}", "state=resume")
         self.wait_until(lambda: self._node_is_good(node))
 
@@ -213,7 +223,8 @@ class SandboxCluster:
         end = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > end:
-                queue = "\n".join(self.squeue("--states=all"))
+                shown = self.run("squeue", "--states=all")
+                queue = shown.stdout + shown.stderr
                 last = "\n".join(self.log("slurmctld").splitlines()[-15:])
                 pytest.fail(f"not true after {timeout_s:g} s\n{queue}\nslurmctld.log:\n{last}")
             time.sleep(0.05)
@@ -265,6 +276,11 @@ class SandboxCluster:
         except (OSError, ValueError):
             return None
         return pid if name.startswith("slurm") and rest.split()[0] not in "ZX" else None
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without the settings of another cluster."""
+    return {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
 
 
 def require_slurm() -> None:
