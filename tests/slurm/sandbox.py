@@ -30,7 +30,7 @@ FOREIGN = re.compile(r"(SLURM|SBATCH|SQUEUE|SACCT|SINFO|SCONTROL|SCANCEL|SALLOC)
 FOLDER = f"/tmp/activeuf-test-{os.getuid()}-"
 """Short, and not pytest's folder: the path of a socket may have 108 bytes."""
 QUICK = "MessageTimeout=4\nKillWait=1"
-"""Clients give a silent controller up after 4 s, a dead one after 3; a job is killed 1 s after TERM."""
+"""Clients give a silent controller up after 4 s, a dead one after 3; a job dies 1 s after TERM."""
 PORTS_OF_A_CLUSTER = 20
 MISSING = 4
 """Exit status of `up.sh --offline` when SLURM is not on this machine."""
@@ -65,7 +65,7 @@ class SandboxCluster:
         self.nodes = tuple(f"{prefix}{number}" for number in range(1, nodes + 1))
         self.settings: dict[str, str] = {
             "SLURM_SANDBOX_DIR": str(self.folder),
-            "SLURM_SANDBOX_PORT": str(_free_ports()),
+            "SLURM_SANDBOX_PORT": str(free_ports()),
             "SLURM_SANDBOX_PREFIX": prefix,
             "SLURM_SANDBOX_NODES": str(nodes),
             "SLURM_SANDBOX_DBD": "0",
@@ -125,8 +125,6 @@ class SandboxCluster:
 
     def close(self) -> None:
         """End every daemon and job, and remove the folder."""
-        for pid in filter(None, map(self._pid, self._pid_files())):
-            _send(pid, signal.SIGCONT)
         wipe(self.folder)
         self._owner.close()
 
@@ -134,7 +132,7 @@ class SandboxCluster:
         """Send a signal to `slurmctld` or to the slurmd of a node; wait for a deadly one."""
         pid = self._pid(self._pid_file(daemon))
         assert pid is not None, f"{daemon} does not run"
-        _send(pid, number)
+        os.kill(pid, number)
         if number in (signal.SIGKILL, signal.SIGTERM):
             self.wait_until(lambda: self._pid(self._pid_file(daemon)) is None)
 
@@ -265,9 +263,6 @@ class SandboxCluster:
         name = "slurmctld" if daemon == "slurmctld" else f"slurmd.{daemon}"
         return self.folder / "run" / f"{name}.pid"
 
-    def _pid_files(self) -> list[Path]:
-        return [self._pid_file(daemon) for daemon in ("slurmctld", *self.nodes)]
-
     def _pid(self, path: Path) -> int | None:
         """Return a daemon's process; None without one or when it is a zombie."""
         try:
@@ -304,7 +299,7 @@ def wipe_leftovers() -> list[Path]:
     """End the clusters of test processes that were killed; return their folders."""
     wiped = []
     for folder in Path(FOLDER).parent.glob(f"{Path(FOLDER).name}*"):
-        if not (folder / "env.sh").exists() or not (folder / "owner.lock").exists():
+        if not (folder / "owner.lock").exists():
             continue
         try:
             _locked(folder / "owner.lock").close()
@@ -358,7 +353,7 @@ def _difference(script: Path, environment: dict[str, str]) -> dict[str, str]:
 _used_ports: set[int] = set()
 
 
-def _free_ports() -> int:
+def free_ports() -> int:
     """Return the first of a block of free ports, below those that Linux gives to connections."""
     start = 20000 + os.getpid() % 500 * PORTS_OF_A_CLUSTER
     for base in range(start, 32000, PORTS_OF_A_CLUSTER):
@@ -375,7 +370,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _send(pid: int, number: int) -> None:
-    os.kill(pid, number)

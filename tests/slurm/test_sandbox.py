@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.sandbox import SCRIPTS, SandboxCluster, clean_environment, wipe_leftovers
+from tests.slurm.sandbox import (
+    SCRIPTS,
+    SandboxCluster,
+    clean_environment,
+    free_ports,
+    wipe_leftovers,
+)
 
 pytestmark = pytest.mark.slurm
 
@@ -209,7 +215,7 @@ def scripts_for_nobody() -> Iterator[Path]:
 def test_a_plain_user_has_a_cluster_too(slurm_installed: None, scripts_for_nobody: Path) -> None:
     environment = clean_environment() | {
         "SLURM_SANDBOX_DIR": str(scripts_for_nobody.parent / "cluster"),
-        "SLURM_SANDBOX_PORT": SandboxCluster(nodes=1).settings["SLURM_SANDBOX_PORT"],
+        "SLURM_SANDBOX_PORT": str(free_ports()),
         "SLURM_SANDBOX_NODES": "1",
         "HOME": "/nonexistent",
     }
