@@ -18,6 +18,7 @@ from activeuf_core.recipes import Node
 from activeuf_core.stages import stage_of
 from activeuf_dagster.materialization import operation_of
 from activeuf_dagster.project import Project
+from activeuf_dagster.run_launcher import HOST_TAG, Host
 
 RANGE_TAGS: tuple[str, str] = (
     "dagster/asset_partition_range_start",
@@ -78,7 +79,9 @@ def run_wave(
     failure.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
-    tags = dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True)) if wave.first else {}
+    tags = {HOST_TAG: str(Host.here())}
+    if wave.first:
+        tags |= dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True))
     operations = {operation_of(asset) for asset in wave.assets}
     config = {**QUIET, "ops": {name: {"config": {"force": force}} for name in operations}}
     result = job.execute_in_process(

@@ -13,6 +13,9 @@ import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
 
+from activeuf_dagster.code_location import build
+from activeuf_dagster.foreground import Wave, run_wave
+from activeuf_dagster.project import Project
 from activeuf_dagster.run_launcher import (
     HOST_TAG,
     HealthCheckedRunLauncher,
@@ -20,6 +23,7 @@ from activeuf_dagster.run_launcher import (
     Worker,
     process_started_at,
 )
+from tests.fakes.launcher import instant_launchers
 from tests.graph.services import Services
 
 HERE = Host("login1", "boot-a")
@@ -92,9 +96,11 @@ def health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[WorkerStat
 
 
 def test_the_worker_of_a_run_in_the_foreground_is_its_process(
-    instance: dg.DagsterInstance,
+    project: Project, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_in_process(instance, {HOST_TAG: str(Host.here())})
+    monkeypatch.setattr(Project, "launchers", instant_launchers)
+    assert run_wave(build(project), instance, Wave(("prompts",), "tiny", "tiny"))
+    (run,) = instance.get_runs()
     assert health(instance, run) == (RUNNING, f"pid {os.getpid()}")
 
 

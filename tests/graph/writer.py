@@ -10,12 +10,12 @@ from activeuf_dagster.code_location import build
 from activeuf_dagster.foreground import run_wave, waves
 from activeuf_dagster.planning import nodes_of, statuses
 from activeuf_dagster.project import Project
-from tests.fakes.launcher import InstantLauncher
+from tests.fakes.launcher import instant_launchers
 
 
 def main(experiment: str) -> int:
     """Bring one experiment up to date with artifacts that are made at once; 0 when all of it is."""
-    Project.launcher = lambda self: InstantLauncher(self.layout)
+    Project.launchers = instant_launchers
     project = Project.load()
     book = project.book()
     with dg.DagsterInstance.get() as instance:
