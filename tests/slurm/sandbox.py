@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +88,16 @@ class SandboxCluster:
             monkeypatch.setenv(name, value)
 
     def run(
-        self, *argv: str | Path, check: bool = False, timeout_s: float = 60, **extra: str
+        self,
+        *argv: str | Path,
+        check: bool = False,
+        timeout_s: float = 60,
+        variables: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the cluster; `extra` are further environment variables."""
+        """Run a command on the cluster, in its folder `work`; `variables` join the environment."""
         return subprocess.run(
             [str(word) for word in argv],
-            env=self.environment | extra,
+            env=self.environment | dict(variables or {}),
             cwd=self.folder / "work",
             text=True,
             capture_output=True,

@@ -185,17 +185,17 @@ def test_up_changes_nothing_when_all_is_up(own_cluster: SandboxCluster) -> None:
 def test_down_refuses_while_jobs_are_there(own_cluster: SandboxCluster) -> None:
     own_cluster.submit("--hold", "--wrap", "true")
     settings = {"SLURM_SANDBOX_DIR": str(own_cluster.folder)}
-    refused = own_cluster.run(SCRIPTS / "down.sh", **settings)
+    refused = own_cluster.run(SCRIPTS / "down.sh", variables=settings)
     assert (refused.returncode, "--force" in refused.stderr) == (3, True)
     assert own_cluster.is_up("slurmctld")
 
 
-def test_a_taken_port_is_named(own_cluster: SandboxCluster, tmp_path: Path) -> None:
+def test_a_taken_port_is_named(own_cluster: SandboxCluster) -> None:
     taken = own_cluster.settings | {"SLURM_SANDBOX_DIR": str(own_cluster.folder / "second")}
-    result = own_cluster.run(SCRIPTS / "up.sh", "--offline", **taken)
+    result = own_cluster.run(SCRIPTS / "up.sh", "--offline", variables=taken)
     assert result.returncode == 1
     assert f"port {taken['SLURM_SANDBOX_PORT']} for slurmctld is taken" in result.stderr
-    own_cluster.run(SCRIPTS / "down.sh", "--force", "--wipe", **taken, check=True)
+    own_cluster.run(SCRIPTS / "down.sh", "--force", "--wipe", variables=taken, check=True)
 
 
 @pytest.fixture
