@@ -142,7 +142,8 @@ class Task:
             self._attend(self.child)
         finally:
             _signal_group(self.child, signal.SIGKILL)  # what the stage started and left behind
-        return self.child.returncode
+        code = self.child.returncode
+        return code if code >= 0 else 128 - code  # as a shell reports a signal
 
     def _attend(self, child: subprocess.Popen[bytes]) -> None:
         """Publish, watch our ownership, and enforce the grace time, until the stage has ended."""

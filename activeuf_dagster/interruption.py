@@ -80,10 +80,10 @@ def _cancel(context: dg.AssetExecutionContext, engine: Engine) -> None:
     try:
         cancelled = engine.cancel()
     except LaunchError as error:
-        context.log.error(f"The jobs could not be cancelled and go on: {error}")
+        context.log.error("The jobs could not be cancelled and go on: %s", error)
         return
     if cancelled:
-        context.log.warning(f"Cancelled with the run: {', '.join(cancelled)}")
+        context.log.warning("Cancelled with the run: %s", ", ".join(cancelled))
 
 
 def _tell_what_goes_on(context: dg.AssetExecutionContext, jobs: dict[str, str]) -> None:

@@ -110,17 +110,17 @@ def materialize(
     launchers = project.launchers(config.cluster)
     engine = Engine(book, launchers.cluster, launchers.orchestrator, project.runtime())
     bad: list[Failed | Blocked] = []
-    with interruption.handled(context, engine):
-        with contextlib.closing(engine.run(selected_nodes(context), force=config.force)) as events:
-            for event in events:
-                _tell(context, event)
-                if isinstance(event, Completed):
-                    recipe = event.recipe
-                    reach("before-event")
-                    yield from recorder.record(recipe, event.manifest, is_adopted=event.is_adopted)
-                    _show(context, project, recipe)
-                elif isinstance(event, (Failed, Blocked)):
-                    bad.append(event)
+    run = engine.run(selected_nodes(context), force=config.force)
+    with interruption.handled(context, engine), contextlib.closing(run) as events:
+        for event in events:
+            _tell(context, event)
+            if isinstance(event, Completed):
+                recipe = event.recipe
+                reach("before-event")
+                yield from recorder.record(recipe, event.manifest, is_adopted=event.is_adopted)
+                _show(context, project, recipe)
+            elif isinstance(event, (Failed, Blocked)):
+                bad.append(event)
     if bad:
         raise _failure(bad)
 

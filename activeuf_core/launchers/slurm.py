@@ -307,10 +307,7 @@ class SlurmLauncher:
             return None if self._is_dead(attempt) else UNDECIDED
         if not tracked.is_open:
             return None
-        wave = self._waves[tracked.token]
-        if tracked.is_found and not self._looks.has_seen(wave.token):
-            return UNDECIDED
-        return attempt.job_id
+        return UNDECIDED if tracked.is_found and not tracked.was_alive else attempt.job_id
 
     # ------------------------------------------------------------------------ watching
 
@@ -354,6 +351,7 @@ class SlurmLauncher:
             if now - tracked.gone_since < self.cluster.settle_s:
                 return []
             if any(self._store.is_claimed(u.asset, u.fingerprint) for u in tracked.job.units):
+                tracked.was_alive = True
                 tracked.state = JobState("running", "unknown to SLURM, and its process is at work")
                 return []
             row = self._from_accounting(tracked)

@@ -36,7 +36,6 @@ class Looks:
     _next: float = 0.0
     _rows: dict[str, list[QueueRow]] = field(default_factory=dict)
     _by_task: dict[tuple[str, int, int | None], QueueRow] = field(default_factory=dict)
-    _asked: frozenset[str] = frozenset()
 
     def ask_now(self) -> None:
         """Make the next look happen at once."""
@@ -60,7 +59,7 @@ class Looks:
             self._grow(2.0, self.clock() - began)
             return False
         self._note_trouble("")
-        moved = self._store(rows, names)
+        moved = self._store(rows)
         if moved:
             self._interval_s = 0.0
         self._grow(GROWTH, self.clock() - began)
@@ -74,18 +73,13 @@ class Looks:
         """Return what was seen of one task, None when it was not there."""
         return None if array_id is None else self._by_task.get((name, array_id, index))
 
-    def has_seen(self, name: str) -> bool:
-        """Whether the last answer was about a name too."""
-        return name in self._asked
-
-    def _store(self, rows: Sequence[QueueRow], names: Sequence[str]) -> bool:
+    def _store(self, rows: Sequence[QueueRow]) -> bool:
         """Keep an answer; return whether it differs from the one before."""
         before = {key: row.state for key, row in self._by_task.items()}
         self._by_task = {(row.name, row.array_id, row.index): row for row in rows}
         self._rows = {}
         for row in rows:
             self._rows.setdefault(row.name, []).append(row)
-        self._asked = frozenset(names)
         return before != {key: row.state for key, row in self._by_task.items()}
 
     def _grow(self, factor: float, took_s: float) -> None:

@@ -32,8 +32,19 @@ UNREACHABLE = re.compile(
 )
 
 
+NEVER_SENT = re.compile(
+    r"Could not establish a configuration source|command not found|No such file or directory: "
+    r"|failed to run command|unrecognized option|Unable to open file|invalid option",
+    re.IGNORECASE,
+)
+
+
 class UnreachableError(LaunchError):
     """The scheduler did not answer: nothing is known."""
+
+
+class NotSentError(LaunchError):
+    """The command did not get as far as asking the scheduler: it certainly did nothing."""
 
 
 class Scheduler:
@@ -47,10 +58,14 @@ class Scheduler:
     def submit(self, arguments: Sequence[str]) -> int:
         """Call sbatch; return the id that it printed.
 
-        Raises: UnreachableError when no answer came, LaunchError with SLURM's words for another
-        failure. After either a job may exist.
+        Raises: NotSentError when there is certainly no job; UnreachableError when no answer came,
+        LaunchError with SLURM's words for another failure. After the last two a job may exist.
         """
         done = self._run(["sbatch", *arguments])
+        if done.returncode != 0 and NEVER_SENT.search(done.stderr):
+            raise NotSentError(
+                f"sbatch could not ask SLURM (exit {done.returncode}): {done.stderr.strip()}"
+            )
         if done.returncode != 0:
             raise LaunchError(f"sbatch failed (exit {done.returncode}): {done.stderr.strip()}")
         return parse_job_ids(done.stdout)

@@ -24,7 +24,7 @@ from typing import Literal
 from activeuf_core.crash_points import reach
 from activeuf_core.errors import LaunchError
 from activeuf_core.slurm.queue import QueueRow
-from activeuf_core.slurm.scheduler import Scheduler, UnreachableError
+from activeuf_core.slurm.scheduler import NotSentError, Scheduler, UnreachableError
 from activeuf_core.slurm.waves import Ledger, Owner, Wave
 
 log = logging.getLogger("activeuf.slurm")
@@ -47,6 +47,7 @@ class _Progress:
     looks_missing: int = 0
     refusals: int = 0
     refusal: str = ""
+    is_not_sent: bool = False
     released_at: float | None = None
     is_fresh: bool = False
     trouble: str = ""
@@ -117,6 +118,8 @@ class Submissions:
         progress = self._of(wave.token)
         if wave.owner != Owner.this_process():
             return self._wait_for_owner(wave, rows)
+        if progress.is_not_sent:
+            return "refused"
         if self.ledger.submitting_since(wave.token) is not None and not self._is_settled(wave):
             return "submitting"
         if progress.refusals >= REFUSED_TRIES:
@@ -134,6 +137,9 @@ class Submissions:
         except UnreachableError as error:
             progress.trouble = f"{error} Whether a job exists is looked up before sbatch is tried "
             progress.trouble += "again."
+        except NotSentError as error:
+            progress.is_not_sent, progress.refusal = True, str(error)
+            return "refused"
         except LaunchError as error:
             progress.refusals += 1
             progress.refusal = progress.trouble = str(error)

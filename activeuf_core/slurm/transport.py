@@ -71,7 +71,7 @@ class LoginNode:
                 env={**submission_environment(os.environ), **(environment or {})},
                 check=False,
             )
-        except (subprocess.TimeoutExpired, FileNotFoundError) as error:
+        except subprocess.TimeoutExpired as error:
             return Done(None, "", str(error))
         timed_out = done.returncode in (124, 137)
         return Done(None if timed_out else done.returncode, done.stdout, done.stderr)
