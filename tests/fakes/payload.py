@@ -44,7 +44,8 @@ def work(unit: dict[str, Any], folder: Path) -> bool:
     """Do what a unit's words say; return whether it was made."""
     words = words_for(unit)
     note(unit)
-    print("works as told:", *words, flush=True)
+    sys.stdout.write(f"works as told: {' '.join(words)}\n")
+    sys.stdout.flush()
     seconds = sum(float(word) for word in words if is_number(word))
     spend(seconds, Path(unit["checkpoints"]) if "checkpoints" in words else None)
     if "fails" in words or "stumbles" in words:
@@ -59,7 +60,7 @@ def work(unit: dict[str, Any], folder: Path) -> bool:
         os.kill(os.getpid(), signal.SIGKILL)
     if "eats" in words:
         eaten = [bytearray(50_000_000) for _ in range(200)]
-        print(len(eaten))
+        sys.stdout.write(f"still alive with {len(eaten)} blocks\n")
     while "hangs" in words:
         time.sleep(STEP_S)
     write(folder / "output" / "value.json", {"asset": unit["asset"], "config": unit["config"]})
