@@ -26,6 +26,9 @@ ASK_EVERY_S = 5.0
 FAILING = (BulkActionStatus.FAILING, BulkActionStatus.FAILED, BulkActionStatus.COMPLETED_FAILED)
 
 
+CANCELLED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+
+
 class CancelledError(Exception):
     """The run is being cancelled, and its worker has not been told."""
 
@@ -38,7 +41,7 @@ def handled(context: dg.AssetExecutionContext, engine: Engine) -> Iterator[None]
     engine.on_round = _Watchman(context).look
     try:
         yield
-    except BaseException:
+    except BaseException:  # an interruption is none of Exception's: whatever it is, it goes on
         if is_cancelled(context.instance, context.run_id):
             _cancel(context, engine)
         raise
@@ -50,14 +53,14 @@ def handled(context: dg.AssetExecutionContext, engine: Engine) -> Iterator[None]
 def is_cancelled(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Whether a person cancelled a run, or the backfill that it belongs to."""
     run = instance.get_run_by_id(run_id)
-    if run is None or run.status not in (dg.DagsterRunStatus.CANCELING, CANCELED):
+    if run is None or run.status not in (
+        dg.DagsterRunStatus.CANCELING,
+        dg.DagsterRunStatus.CANCELED,
+    ):
         return False
     backfill_id = run.tags.get(BACKFILL_ID_TAG)
     backfill = instance.get_backfill(backfill_id) if backfill_id else None
     return backfill is None or backfill.status not in FAILING
-
-
-CANCELED = dg.DagsterRunStatus.CANCELED
 
 
 class _Watchman:

@@ -12,9 +12,7 @@ Nothing that matters is in this object's memory: whoever comes next finds attemp
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,20 +32,18 @@ from activeuf_core.slurm.cluster import Resources, SlurmCluster
 from activeuf_core.slurm.failure_classes import FAILURES, FailureClass
 from activeuf_core.slurm.failures import Ending, classify, explain, pending_problem
 from activeuf_core.slurm.looks import Looks
+from activeuf_core.slurm.opening import WaveOpener
 from activeuf_core.slurm.queue import QueueRow
 from activeuf_core.slurm.resubmission import limits_of, next_resources
 from activeuf_core.slurm.retries import Decision, decide
 from activeuf_core.slurm.scheduler import Scheduler
-from activeuf_core.slurm.script import WaveSpec, render, sbatch_arguments
 from activeuf_core.slurm.submission import Standing, Submissions
 from activeuf_core.slurm.transport import LoginNode, Transport
-from activeuf_core.slurm.waves import Ledger, Owner, Wave, new_token
+from activeuf_core.slurm.waves import Ledger, Wave, new_token
 
 log = logging.getLogger("activeuf.slurm")
 FILE_LAG_S = 5.0
 """How much later than the end of its job an artifact may show up on a network file system."""
-DEFAULT_ARRAY_SIZE = 1001
-"""SLURM's own default of MaxArraySize, used when the controller does not answer."""
 
 
 @dataclass
@@ -92,12 +88,12 @@ class SlurmLauncher:
         self._attempts = Attempts(layout)
         self._store = ArtifactStore(layout)
         self._looks = Looks(self._scheduler, cluster.poll_s, cluster.poll_max_s)
+        self._opener = WaveOpener(layout, cluster, name, self._transport, self._scheduler)
         self._submissions = Submissions(
-            self._scheduler, self._ledger, self._arguments, cluster.settle_s, cluster.lease_s
+            self._scheduler, self._ledger, self._opener.arguments, cluster.settle_s, cluster.lease_s
         )
         self._waves: dict[str, Wave] = {}
         self._jobs: dict[str, _Tracked] = {}
-        self._seen_attempts: dict[Target, int] = {}
 
     def submit(self, jobs: Sequence[Job]) -> Collection[str]:
         """Submit jobs as waves; return the names of units that another orchestrator took first."""
@@ -116,7 +112,7 @@ class SlurmLauncher:
         attempts = {target: self._attempts.latest(*target) for target in wanted}
         known = {target: attempt for target, attempt in attempts.items() if attempt is not None}
         for target, attempt in attempts.items():
-            self._seen_attempts[target] = attempt.number if attempt else 0
+            self._opener.seen[target] = attempt.number if attempt else 0
         found = [attempt for attempt in known.values() if self._find(attempt)]
         if found:
             self._looks.ask_now()
@@ -197,80 +193,25 @@ class SlurmLauncher:
     def _submit_group(self, asset: str, resources: Resources, jobs: Sequence[Job]) -> set[str]:
         """Submit jobs of one asset as arrays; return the names of lost units."""
         lost: set[str] = set()
-        size = self._array_size()
+        size = self._opener.array_size()
         for first in range(0, len(jobs), size):
             token = new_token(asset)
-            self._spec(token, min(size, len(jobs)), resources)  # what is wrong is said now
+            self._opener.spec(token, min(size, len(jobs)), resources)  # what is wrong is said now
             reach("before-attempt")
-            taken = [self._take(job, token) for job in jobs[first : first + size]]
+            taken = [self._opener.take(job, token) for job in jobs[first : first + size]]
             for job, owned in zip(jobs[first : first + size], taken, strict=True):
                 lost |= {unit.name for unit in job.units} - {unit.name for unit in owned.units}
-            self._open_wave(token, [job for job in taken if job.units], resources)
+            self._begin(token, [job for job in taken if job.units], resources)
         return lost
 
-    def _take(self, job: Job, token: str) -> Job:
-        """Become the owner of a job's artifacts; return the job with those units that we got."""
-        owned = []
-        for unit in job.units:
-            after = self._seen_attempts.get((unit.asset, unit.fingerprint), 0)
-            if self._attempts.open(
-                unit.asset, unit.fingerprint, after, job_id=job.job_id, wave=token
-            ):
-                self._seen_attempts[unit.asset, unit.fingerprint] = after + 1
-                owned.append(dataclasses.replace(unit, attempt=after + 1))
-        return dataclasses.replace(job, units=tuple(owned))
-
-    def _open_wave(self, token: str, jobs: Sequence[Job], resources: Resources) -> None:
-        """Write down what is to be submitted, and begin."""
+    def _begin(self, token: str, jobs: Sequence[Job], resources: Resources) -> None:
+        """Open a wave and submit it as far as that goes now."""
         if not jobs:
             return
-        reach("after-attempt")
-        runs = [self.layout.run(job.job_id) for job in jobs]
-        for job, run in zip(jobs, runs, strict=True):
-            write_json(RunFolder(run).job, job.to_json())
-        wave = Wave(
-            token=token,
-            cluster=self.name,
-            job_ids=tuple(job.job_id for job in jobs),
-            resources=resources.model_dump(mode="json"),
-            owner=Owner.this_process(),
-            opened=time.time(),
-        )
-        folder = self._ledger.open(wave, [self._transport.seen_from_nodes(run) for run in runs])
-        script = render(self._spec(token, wave.size, resources))
-        folder.script.write_text(script, encoding="utf-8")
-        self._hand_over_secrets(folder.secrets)
-        self._transport.push([folder.path, *runs])
-        reach("after-intent")
+        wave = self._opener.open(token, jobs, resources)
         self._remember(wave, jobs, is_found=False)
         self._submissions.step(wave, None)
         self._looks.soon()
-
-    def _spec(self, token: str, size: int, resources: Resources) -> WaveSpec:
-        """Return what script and arguments are made from. Raises: ConfigError."""
-        folder = self._transport.seen_from_nodes(self.layout.wave(token).path)
-        return WaveSpec.of(self.cluster, token, folder, size, resources)
-
-    def _arguments(self, wave: Wave) -> Sequence[str]:
-        resources = Resources.model_validate(wave.resources)
-        return sbatch_arguments(self._spec(wave.token, wave.size, resources))
-
-    def _hand_over_secrets(self, path: Path) -> None:
-        """Write the secret variables to a file that only its owner can read."""
-        values = {name: os.environ[name] for name in self.cluster.secrets if name in os.environ}
-        if not values:
-            return
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        with path.open("w", encoding="utf-8") as handle:
-            json.dump(values, handle)
-
-    def _array_size(self) -> int:
-        if self.cluster.max_array_size:
-            return self.cluster.max_array_size
-        try:
-            return int(self._scheduler.setting("MaxArraySize") or DEFAULT_ARRAY_SIZE)
-        except LaunchError:
-            return DEFAULT_ARRAY_SIZE
 
     def _remember(self, wave: Wave, jobs: Iterable[Job], *, is_found: bool) -> None:
         self._waves[wave.token] = wave
@@ -478,7 +419,7 @@ class SlurmLauncher:
             said = evidence.failure_of(run, unit)
             if said is None or said.get("retryable"):
                 units.append(unit)
-            self._seen_attempts[unit.asset, unit.fingerprint] = unit.attempt
+            self._opener.seen[unit.asset, unit.fingerprint] = unit.attempt
         entry = {
             "job_id": tracked.job.job_id,
             "kind": failure.name,
