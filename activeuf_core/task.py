@@ -87,7 +87,7 @@ class Task:
             self._leave_what_is_lost()
             self._refuse_changed_sources()
             self._write_status("running")
-            exit_code = self._run_stage() if self._is_open() and not self.is_warned else 0
+            exit_code = self._run_stages()
             if self.is_warned and self._is_open():
                 self._ask_for_another_turn()
         return self._finish(exit_code)
@@ -121,6 +121,24 @@ class Task:
                 break
             time.sleep(CLAIM_POLL_S)
         yield
+
+    def _run_stages(self) -> int:
+        """Run the stage over the open units; return its exit code.
+
+        A process that dies takes the unit that it worked on with it, not those after it: the stage
+        is started again for them.
+        """
+        exit_code = 0
+        while self._is_open() and self.stopped_by is None and not self.is_warned:
+            exit_code = self._run_stage() or exit_code
+            still_open = [unit for unit in self.job.units if self._is_unit_open(unit)]
+            begun = [u for u in still_open if self.folder.unit(u.name).output.exists()]
+            if not begun or len(begun) == len(still_open):
+                break
+            for unit in begun:
+                message = f"the stage process ended with exit code {exit_code} while it worked on "
+                self._fail(unit, "StageDied", f"{message}{unit.asset}[{unit.partition}].")
+        return exit_code
 
     def _run_stage(self) -> int:
         still_open = tuple(unit for unit in self.job.units if self._is_unit_open(unit))
@@ -270,13 +288,16 @@ class Task:
                 self._fail(unit, TIME_LIMIT, message, retryable=True)
 
     def _note_death(self, number: int) -> None:
-        """Say of every unit that the process was killed under it: it could not say so itself."""
+        """Say that the process was killed of the units that it worked on, or of all if of none: it
+        could not say so itself.
+        """
         name = signal.Signals(number).name
         hint = " The kernel does this when memory runs out." if number == signal.SIGKILL else ""
         message = f"the stage process was ended by {name}.{hint} Look at {self.folder.log}."
-        for unit in self.job.units:
-            if self._is_unit_open(unit):
-                self._fail(unit, "Killed", message, retryable=number == signal.SIGKILL)
+        still_open = [unit for unit in self.job.units if self._is_unit_open(unit)]
+        begun = [unit for unit in still_open if self.folder.unit(unit.name).output.exists()]
+        for unit in begun or still_open:
+            self._fail(unit, "Killed", message, retryable=number == signal.SIGKILL)
 
     def _is_open(self) -> bool:
         return any(self._is_unit_open(unit) for unit in self.job.units)

@@ -39,6 +39,8 @@ from activeuf_dagster.events import (
 
 POLL_S = 0.2
 TAIL_LINES = 40
+STAGE_SAID = "The stage "
+"""How lines of a launcher's message begin that repeat the stage's own."""
 PROGRESS_EVERY_S = 5.0
 
 
@@ -392,7 +394,8 @@ class Engine:
         log_path = tracked.launcher.log_path(tracked.job_id)
         tail = tracked.launcher.tail(tracked.job_id, TAIL_LINES)
         if record is not None:
-            text = record["message"] + (f"\n{state.message}" if state.message else "")
+            said = [line for line in state.message.splitlines() if not line.startswith(STAGE_SAID)]
+            text = "\n".join([record["message"], *said])
             return Failure(record["kind"], text, log_path, tail, tracked.job_id)
         text = state.message or (
             f"the job ended ({state.detail}) without publishing {label(tracked.recipe.node)}. "

@@ -30,6 +30,8 @@ def run(context):
         raise DataError("row 3 is bad")
     if how == "dies":
         os.kill(os.getpid(), 9)
+    if how == "exits":
+        os._exit(7)
     if how == "slow":
         time.sleep(1.5)
     if how == "hangs":
@@ -210,3 +212,14 @@ def _is_alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z" and bool(os.kill(pid, 0) is None)
+
+
+def test_a_stage_that_dies_takes_only_the_unit_with_it_that_it_worked_on(
+    launcher: LocalLauncher,
+) -> None:
+    shared = job(launcher, "shared", "works", "exits", "works2")
+    launcher.submit([shared])
+    wait(launcher, "shared")
+    assert [is_complete(launcher, unit) for unit in shared.units] == [True, False, True]
+    failure = read_json(RunFolder(launcher.layout.run("shared")).unit(shared.units[1].name).failure)
+    assert failure["kind"] == "StageDied"
