@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.slurm.rig import Rig
 from tests.slurm.sandbox import SandboxCluster, require_slurm, wipe_leftovers
 
 
@@ -36,3 +38,23 @@ def own_cluster(slurm_installed: None) -> Iterator[SandboxCluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A small project on the session's cluster."""
+    return _rig(tmp_path, cluster, monkeypatch)
+
+
+@pytest.fixture
+def own_rig(tmp_path: Path, own_cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A small project on a cluster that the test may break."""
+    return _rig(tmp_path, own_cluster, monkeypatch)
+
+
+def _rig(folder: Path, cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    rig = Rig(folder, cluster)
+    cluster.use(monkeypatch)
+    for name, value in rig.variables.items():
+        monkeypatch.setenv(name, value)
+    return rig
