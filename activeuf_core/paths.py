@@ -282,6 +282,11 @@ class WaveFolder:
         return self.path / "released.json"
 
     @property
+    def cancellations(self) -> Path:
+        """Folder of the jobs that a person wants to be cancelled: one file each, named by job."""
+        return self.path / "cancel"
+
+    @property
     def closed(self) -> Path:
         """Written when no job of the wave is left to wait for."""
         return self.path / "closed.json"

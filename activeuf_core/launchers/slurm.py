@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from activeuf_core.artifacts import ArtifactStore, write_json
+from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.attempts import Attempt, Attempts
 from activeuf_core.crash_points import reach
 from activeuf_core.errors import LaunchError
@@ -27,7 +27,7 @@ from activeuf_core.jobs import Job, load_job, new_job_id
 from activeuf_core.launchers.base import UNDECIDED, JobState, Target
 from activeuf_core.launchers.local import tail_of
 from activeuf_core.paths import Layout, RunFolder
-from activeuf_core.slurm import evidence
+from activeuf_core.slurm import cancellation, evidence
 from activeuf_core.slurm.cluster import Resources, SlurmCluster
 from activeuf_core.slurm.failure_classes import FAILURES, FailureClass
 from activeuf_core.slurm.failures import Ending, classify, explain, pending_problem
@@ -126,6 +126,11 @@ class SlurmLauncher:
         retries: list[_Retry] = []
         for wave in list(self._waves.values()):
             rows = self._looks.rows(wave.token) if is_fresh else None
+            if is_fresh or self._ledger.slurm_id(wave.token) is None:
+                self._heed_wishes(wave)
+            if not any(tracked.is_open for tracked in self._jobs_of(wave)):
+                self._close_if_done(wave)  # before it was submitted
+                continue
             standing = self._submissions.step(wave, rows)
             if rows is not None:
                 self._cancel_strays(wave, rows)
@@ -148,16 +153,12 @@ class SlurmLauncher:
             if tracked is not None and tracked.is_open:
                 by_wave.setdefault(tracked.token, []).append(tracked)
         for token, tracked_jobs in by_wave.items():
-            slurm_id = self._ledger.slurm_id(token)
-            everything = len(tracked_jobs) == self._waves[token].size
-            ids = (
-                []
-                if everything or slurm_id is None
-                else [self._task_id(tracked) for tracked in tracked_jobs]
-            )
-            self._scheduler.cancel(token, ids)
+            ids = [tracked.job.job_id for tracked in tracked_jobs]
+            message = cancellation.by_whom("its run was cancelled")
+            cancellation.cancel(self.layout, self._scheduler, self._waves[token], ids, message)
             for tracked in tracked_jobs:
-                self._end(tracked, "Cancelled", "cancelled on purpose.")
+                kind = cancellation.CANCELLED
+                tracked.state = JobState("ended", kind, kind, message)
         for token in by_wave:
             self._close_if_done(self._waves[token])
 
@@ -252,6 +253,17 @@ class SlurmLauncher:
 
     # ------------------------------------------------------------------------ watching
 
+    def _heed_wishes(self, wave: Wave) -> None:
+        """End the jobs that a person cancelled from another process."""
+        for job_id, message in self._ledger.unwanted(wave.token).items():
+            tracked = self._jobs[job_id]
+            if tracked.is_open and evidence.open_units(self.layout, tracked.job):
+                named = cancellation.targets(self._ledger.slurm_id(wave.token), wave, [job_id])
+                if named is None:  # SLURM has no name for it yet
+                    continue
+                self._cancel(wave.token, named)
+                self._end(tracked, cancellation.CANCELLED, message)
+
     def _update(
         self, wave: Wave, tracked: _Tracked, standing: Standing, is_fresh: bool
     ) -> list[_Retry]:
@@ -341,8 +353,7 @@ class SlurmLauncher:
 
     def _end(self, tracked: _Tracked, kind: str, message: str) -> None:
         """Write down, for everybody, that a job ended without all of its artifacts."""
-        path = RunFolder(self.layout.run(tracked.job.job_id)).ended
-        write_json(path, {"kind": kind, "message": message, "time": time.time()})
+        cancellation.write_end(self.layout, tracked.job.job_id, kind, message)
         tracked.state = JobState("ended", kind, kind, message)
 
     def _row(self, tracked: _Tracked) -> QueueRow | None:
@@ -441,9 +452,8 @@ class SlurmLauncher:
             latest = self._attempts.latest(unit.asset, unit.fingerprint)
             successor = latest.job_id if latest else ""
         reason = job.history[-1]
-        path = RunFolder(self.layout.run(tracked.job.job_id)).ended
-        record = {"kind": reason["kind"], "message": reason["detail"], "successor": successor}
-        write_json(path, {**record, "time": time.time()})
+        kind, detail = str(reason["kind"]), str(reason["detail"])
+        cancellation.write_end(self.layout, tracked.job.job_id, kind, detail, successor)
         text = f"{reason['detail']} {reason['action']}"
         tracked.state = JobState("ended", text, str(reason["kind"]), text, successor)
 

@@ -136,6 +136,20 @@ class Ledger:
         """Whether a wave was released."""
         return self.layout.wave(token).released.exists()
 
+    def wish_cancelled(self, token: str, job_id: str, message: str) -> None:
+        """Write down that a job is not wanted any more, before anything is done about it."""
+        path = self.layout.wave(token).cancellations / f"{job_id}.json"
+        write_json(path, {"message": message, "time": time.time()})
+
+    def unwanted(self, token: str) -> dict[str, str]:
+        """Return the jobs of a wave that are not wanted any more, each with who said so when."""
+        folder = self.layout.wave(token).cancellations
+        try:
+            names = [name for name in os.listdir(folder) if name[0] != "."]
+        except FileNotFoundError:
+            return {}
+        return {Path(name).stem: str(read_json(folder / name)["message"]) for name in names}
+
     def close(self, token: str, reason: str) -> None:
         """Write down that there is nothing to wait for; the wave's secrets are removed."""
         folder = self.layout.wave(token)
