@@ -79,6 +79,8 @@ class Rig:
             "ACTIVEUF_CONFIGS": str(self.folder / "configs"),
             "ACTIVEUF_HOME": str(self.layout.home),
             "ACTIVEUF_CLUSTER": "private",
+            "ACTIVEUF_TRACKING": "none",
+            "DAGSTER_HOME": str(self.folder / "dagster"),
             "ACTIVEUF_STAGE_PYTHON": str(PAYLOAD),
             "ACTIVEUF_BEHAVIOUR": str(self.behaviour),
         }
@@ -149,7 +151,9 @@ class Rig:
     @contextlib.contextmanager
     def orchestrator(self, *nodes: Node, crash: str = "") -> Iterator[Orchestrator]:
         """Start a driver in a process of its own; it is killed when the block ends."""
-        found = Orchestrator(self, nodes or (A,), crash)
+        words = ["@".join(node) for node in nodes or (A,)]
+        command = [sys.executable, "-m", "tests.slurm.driver", *words]
+        found = Orchestrator(self, command, crash)
         try:
             yield found
         finally:
@@ -228,17 +232,16 @@ class Rig:
 class Orchestrator:
     """A driver's process, and what it has said so far."""
 
-    def __init__(self, rig: Rig, nodes: tuple[Node, ...], crash: str) -> None:
-        """Start it; `crash` names the place where it dies, once."""
+    def __init__(self, rig: Rig, command: list[str], crash: str = "") -> None:
+        """Start a command; `crash` names the place where it dies, once."""
         self.rig = rig
         number = len(list(rig.folder.glob("driver-*.log")))
         self.path = rig.folder / f"driver-{number}.log"
         self.mark = rig.folder / "crashed"
         faults = {"ACTIVEUF_CRASH_AT": crash, "ACTIVEUF_CRASH_MARK": str(self.mark)}
-        words = ["@".join(node) for node in nodes]
         with self.path.open("w") as out, self.path.with_suffix(".err").open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.slurm.driver", *words],
+                command,
                 cwd=PROJECT,
                 env=rig.cluster.environment | rig.variables | (faults if crash else {}),
                 stdin=subprocess.DEVNULL,
