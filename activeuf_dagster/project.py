@@ -18,6 +18,8 @@ from activeuf_core.launchers.slurm import SlurmLauncher
 from activeuf_core.paths import PROJECT, Layout
 from activeuf_core.recipes import RecipeBook
 from activeuf_core.slurm.cluster import LocalCluster, SlurmCluster, read_cluster
+from activeuf_core.slurm.scheduler import Scheduler
+from activeuf_core.slurm.transport import LoginNode, Transport
 
 TRACKING_MODES = ("none", "offline", "online")
 
@@ -65,8 +67,20 @@ class Project:
         local = LocalLauncher(self.layout, here.slots)
         if isinstance(chosen, LocalCluster):
             return Launchers(local, local)
-        slurm = SlurmLauncher(self.layout, chosen, Path(name).stem)
+        slurm = SlurmLauncher(self.layout, chosen, Path(name).stem, self.transport(chosen))
         return Launchers(slurm, local)
+
+    def transport(self, cluster: SlurmCluster) -> Transport:
+        """Return the way to a cluster."""
+        del cluster
+        return LoginNode()
+
+    def scheduler(self, name: str) -> Scheduler:
+        """Return the commands of a cluster. Raises: ConfigError."""
+        chosen = self.cluster(name)
+        if isinstance(chosen, LocalCluster):
+            raise ConfigError(f"{name} has no scheduler: its launcher is this machine.")
+        return Scheduler(self.transport(chosen), chosen.call_timeout_s)
 
     def cluster(self, name: str) -> LocalCluster | SlurmCluster:
         """Read a cluster file by its name or path. Raises: ConfigError."""

@@ -47,6 +47,10 @@ class Owner:
         """Whether the process is known to be dead; of another machine's processes nothing is."""
         return self.host == platform.node() and _start_ticks(self.pid) != self.started
 
+    def lives(self) -> bool | None:
+        """Whether the process lives; None on another machine, where it cannot be seen."""
+        return not self.is_gone() if self.host == platform.node() else None
+
 
 @dataclass(frozen=True)
 class Wave:
