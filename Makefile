@@ -14,7 +14,7 @@ MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
 SLURM_DEMO := $(HOME_FOLDER)/slurm-demo
 SANDBOX := slurm/sandbox
 
-.PHONY: help setup model browser slurm postgres demo demo-slurm ui slurm-up slurm-down slurm-status test check format lock clean
+.PHONY: help setup model browser slurm postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos check format lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -57,6 +57,9 @@ postgres: ## install PostgreSQL for the test of the production instance (as root
 
 test: model browser slurm postgres ## run all tests; ARGS='-k loop' for some
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: setup slurm ## play the fault matrix on private clusters; ONLY='sbatch', or RANDOM=1 [SEED=… MINUTES=…]
+	@$(BIN)/python -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(RANDOM),--random) $(if $(SEED),--seed '$(SEED)') $(if $(MINUTES),--minutes $(MINUTES))
 
 check: setup ## lint, format, types, style budget, code identity
 	@$(BIN)/ruff check .

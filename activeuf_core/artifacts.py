@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from activeuf_core.crash_points import reach
 from activeuf_core.errors import ArtifactError
 from activeuf_core.fingerprint import digest_of
 from activeuf_core.paths import MANIFEST, Layout
@@ -90,18 +91,23 @@ class ArtifactStore:
 
         Args: digests: also read every file and compare its SHA-256 (about 1 GB/s).
         """
-        folder = self.layout.artifact(asset, fingerprint)
-        try:
-            manifest = _read_manifest(folder / MANIFEST)
-        except FileNotFoundError:
-            return Inspection(None, "broken: no manifest" if folder.exists() else "missing")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return Inspection(None, f"broken: manifest unreadable ({error})")
-        if (manifest.asset, manifest.fingerprint) != (asset, fingerprint):
-            found = f"{manifest.asset}/{manifest.fingerprint}"
-            return Inspection(None, f"foreign: the manifest is that of {found}")
-        problem = _first_problem(folder, manifest, digests)
-        return Inspection(None, problem) if problem else Inspection(manifest)
+        return _inspect(self.layout.artifact(asset, fingerprint), asset, fingerprint, digests)
+
+    def adopt(self, asset: str, fingerprint: str, folder: Path) -> Inspection:
+        """Move a copy of an artifact from another home to its address, if every byte is right;
+        return what was found. A complete artifact that is already there stays.
+        """
+        found = _inspect(folder, asset, fingerprint, digests=True)
+        if not found.is_complete or self.inspect(asset, fingerprint).is_complete:
+            return found
+        for path in _files_below(folder):
+            _flush(path)
+        target = self.layout.artifact(asset, fingerprint)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._set_aside(target)
+        os.rename(folder, target)
+        _sync_folder(target.parent)
+        return found
 
     def require(self, asset: str, fingerprint: str) -> Path:
         """Return the folder of a complete artifact.
@@ -140,7 +146,9 @@ class ArtifactStore:
                 "an artifact needs at least one. Look at the stage's log."
             )
         complete = Manifest(**{**_fields(manifest), "files": files})
+        reach("before-manifest")
         write_json(output / MANIFEST, _sealed(complete))
+        reach("after-manifest")
         target = self.layout.artifact(manifest.asset, manifest.fingerprint)
         target.parent.mkdir(parents=True, exist_ok=True)
         with permit or contextlib.nullcontext():
@@ -149,6 +157,7 @@ class ArtifactStore:
                 return standing
             self._set_aside(target)
             os.rename(output, target)
+            reach("after-rename")
         _sync_folder(target.parent)
         return complete
 
@@ -267,6 +276,21 @@ def _read_manifest(path: Path) -> Manifest:
     return Manifest(**{**body, "files": files, "checks": tuple(body["checks"])})
 
 
+def _inspect(folder: Path, asset: str, fingerprint: str, digests: bool) -> Inspection:
+    """Say whether a folder is a complete artifact, and if not, why."""
+    try:
+        manifest = _read_manifest(folder / MANIFEST)
+    except FileNotFoundError:
+        return Inspection(None, "broken: no manifest" if folder.exists() else "missing")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Inspection(None, f"broken: manifest unreadable ({error})")
+    if (manifest.asset, manifest.fingerprint) != (asset, fingerprint):
+        found = f"{manifest.asset}/{manifest.fingerprint}"
+        return Inspection(None, f"foreign: the manifest is that of {found}")
+    problem = _first_problem(folder, manifest, digests)
+    return Inspection(None, problem) if problem else Inspection(manifest)
+
+
 def _first_problem(folder: Path, manifest: Manifest, digests: bool) -> str:
     for record in manifest.files:
         path = folder / record.path
@@ -289,16 +313,17 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _record(path: Path, folder: Path) -> FileRecord:
     record = FileRecord(path.relative_to(folder).as_posix(), path.stat().st_size, file_sha256(path))
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _flush(path)
     return record
 
 
 def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+    _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
