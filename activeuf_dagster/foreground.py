@@ -16,6 +16,7 @@ from dagster._core.events import RunFailureReason
 
 from activeuf_core.recipes import Node
 from activeuf_core.stages import stage_of
+from activeuf_dagster.event_storage import kept_open
 from activeuf_dagster.materialization import operation_of
 from activeuf_dagster.project import Project
 from activeuf_dagster.run_launcher import HOST_TAG, Host
@@ -84,13 +85,14 @@ def run_wave(
         tags |= dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True))
     operations = {operation_of(asset) for asset in wave.assets}
     config = {**QUIET, "ops": {name: {"config": {"force": force}} for name in operations}}
-    result = job.execute_in_process(
-        instance=instance,
-        asset_selection=[dg.AssetKey(asset) for asset in wave.assets],
-        tags=tags,
-        run_config=config,
-        raise_on_error=False,
-    )
+    with kept_open(instance):
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(asset) for asset in wave.assets],
+            tags=tags,
+            run_config=config,
+            raise_on_error=False,
+        )
     if not result.success and _was_interrupted(result):
         raise KeyboardInterrupt
     return result.success

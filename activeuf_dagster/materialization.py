@@ -21,6 +21,7 @@ from activeuf_core.recipes import Node, Recipe
 from activeuf_core.stages import STAGES, stage_of
 from activeuf_dagster import interruption
 from activeuf_dagster.engine import Engine
+from activeuf_dagster.event_storage import kept_open
 from activeuf_dagster.events import (
     Attached,
     Blocked,
@@ -111,9 +112,15 @@ def materialize(
     engine = Engine(book, launchers.cluster, launchers.orchestrator, project.runtime())
     bad: list[Failed | Blocked] = []
     run = engine.run(selected_nodes(context), force=config.force)
-    with interruption.handled(context, engine), contextlib.closing(run) as events:
+    told = _Log(context)
+    with (
+        kept_open(context.instance),
+        interruption.handled(context, engine),
+        told.after_each_round_of(engine),
+        contextlib.closing(run) as events,
+    ):
         for event in events:
-            _tell(context, event)
+            told.tell(event)
             if isinstance(event, Completed):
                 recipe = event.recipe
                 reach("before-event")
@@ -177,20 +184,55 @@ def describe(event: Event) -> str:
             return f"{label(node)}: not tried, because {reason}"
 
 
-def _tell(context: dg.AssetExecutionContext, event: Event) -> None:
-    """Write an event to the run's log and to Python's, for whoever watches which."""
-    text = describe(event)
-    if isinstance(event, Failed):
-        tail = event.failure.log_tail
-        told = f"{text}\nlast lines of {event.failure.log_path}:\n{tail}" if tail else text
-        context.log.error(told)
-        log.error(text, extra={"event": event})
-    elif isinstance(event, Blocked):
-        context.log.warning(text)
-        log.warning(text, extra={"event": event})
-    else:
-        context.log.info(text)
-        log.info(text, extra={"event": event})
+class _Log:
+    """Tells events to the run's log and to Python's, for whoever watches which.
+
+    Every entry of a run's log is a transaction of Dagster's: all jobs that were submitted together
+    make one, and what is complete has its materialization, which says more than a line.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        self._context = context
+        self._submitted: list[str] = []
+
+    @contextlib.contextmanager
+    def after_each_round_of(self, engine: Engine) -> Iterator[None]:
+        """Within a block, write what is left over when a round of the engine ends."""
+        before = engine.on_round
+
+        def flush_and_go_on() -> None:
+            self._flush()
+            before()
+
+        engine.on_round = flush_and_go_on
+        try:
+            yield
+        finally:
+            self._flush()
+
+    def tell(self, event: Event) -> None:
+        """Write an event down."""
+        text, level = describe(event), logging.INFO
+        match event:
+            case Submitted():
+                self._submitted.append(text)
+            case Completed():
+                pass
+            case Failed(_, failure):
+                tail, level = failure.log_tail, logging.ERROR
+                told = f"{text}\nlast lines of {failure.log_path}:\n{tail}" if tail else text
+                self._context.log.error(told)
+            case Blocked():
+                level = logging.WARNING
+                self._context.log.warning(text)
+            case _:
+                self._context.log.info(text)
+        log.log(level, text, extra={"event": event})
+
+    def _flush(self) -> None:
+        if self._submitted:
+            self._context.log.info("\n".join(self._submitted))
+            self._submitted.clear()
 
 
 def _failure(bad: list[Failed | Blocked]) -> dg.Failure:

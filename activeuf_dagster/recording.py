@@ -40,13 +40,14 @@ class Recorder:
     def __init__(self, instance: dg.DagsterInstance, book: RecipeBook) -> None:
         self.instance = instance
         self.book = book
+        self._seen: dict[tuple[Node, str], EventLogRecord] = {}
+        self._observed: dict[str, set[str]] = {}
 
     def is_recorded(self, recipe: Recipe) -> bool:
         """Whether Dagster's latest event of a node is the one of this recipe, made from these
         inputs.
         """
-        key, partition = dg.AssetKey(recipe.asset), dagster_partition(recipe.partition)
-        return _version(self._latest(key, partition, is_source=False)) == recipe.fingerprint
+        return _version(self._event(recipe.node, recipe.fingerprint)) == recipe.fingerprint
 
     def record(self, recipe: Recipe, manifest: Manifest, *, is_adopted: bool) -> Iterator[Recorded]:
         """Yield the events of one completed node: its config, inputs that Dagster does not know,
@@ -74,10 +75,10 @@ class Recorder:
         """Observe the config node in the same breath: one first observed later would make the asset
         stale.
         """
-        key, partition = config_key(recipe.asset), dagster_partition(recipe.partition)
         version = self.config_version(recipe.node)
-        if _version(self._latest(key, partition, is_source=True)) != version:
+        if _version(self._observation(recipe.node)) != version:
             yield observation(recipe.node, version)
+            self._observed[recipe.asset].add(recipe.partition)
 
     def _adopt_inputs(self, recipe: Recipe) -> Iterator[Recorded]:
         """Record inputs that are in the store but not in Dagster: its database may be younger than
@@ -96,8 +97,7 @@ class Recorder:
             CODE_VERSION_TAG: recipe.version,
             FINGERPRINT_TAG: recipe.fingerprint,
         }
-        partition = dagster_partition(recipe.partition)
-        config = self._latest(config_key(recipe.asset), partition, is_source=True)
+        config = self._observation(recipe.node)
         pointer = config.storage_id if config else 0
         tags |= _input_tags(config_key(recipe.asset), self.config_version(recipe.node), pointer)
         for asset, prints in recipe.inputs.items():
@@ -111,13 +111,39 @@ class Recorder:
         """
         seen = [0]
         for partition, fingerprint in recipe.inputs[asset].items():
-            record = self._latest(dg.AssetKey(asset), dagster_partition(partition), is_source=False)
+            record = self._event((asset, partition), fingerprint)
             if record is None:
                 continue
             if _version(record) != fingerprint:
                 return record.storage_id - 1
             seen.append(record.storage_id)
         return max(seen) or newest
+
+    def _observation(self, node: Node) -> EventLogRecord | None:
+        """Return the latest observation of a node's config; of the partitions that had none when
+        this recorder first looked at the asset, the database is not asked.
+        """
+        asset, name = node
+        key, partition = config_key(asset), dagster_partition(name)
+        if asset not in self._observed:
+            kind = dg.DagsterEventType.ASSET_OBSERVATION
+            self._observed[asset] = set(self.instance.get_latest_storage_id_by_partition(key, kind))
+        if partition is not None and name not in self._observed[asset]:
+            return None
+        return self._latest(key, partition, is_source=True)
+
+    def _event(self, node: Node, fingerprint: str) -> EventLogRecord | None:
+        """Return the latest event of a node, or one of this fingerprint that was the latest when
+        this recorder looked: a thousand experiments read the same features. Should a later event
+        have another fingerprint, Dagster calls the reader stale, and so it is.
+        """
+        seen = self._seen.get((node, fingerprint))
+        if seen is not None:
+            return seen
+        record = self._latest(dg.AssetKey(node[0]), dagster_partition(node[1]), is_source=False)
+        if record is not None and _version(record) == fingerprint:
+            self._seen[node, fingerprint] = record
+        return record
 
     def _latest(
         self, key: dg.AssetKey, partition: str | None, *, is_source: bool
