@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -24,8 +25,12 @@ DAEMON = str(Path(sys.executable).with_name("dagster-daemon"))
 class Services:
     """Processes around one instance in `folder`; everything that they start ends with the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, target: Sequence[str] = ("--python-file", str(DEFINITIONS))
+    ) -> None:
+        """Args: target: what the code server loads, as `dagster` takes it."""
         self.folder = folder
+        self.target = target
         self.home = folder / "home"
         self.socket = folder / "code.sock"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -44,16 +49,16 @@ class Services:
     def start_code_server(self) -> None:
         """Start the code server and wait until it listens."""
         self.socket.unlink(missing_ok=True)
-        target = ("--socket", str(self.socket), "--python-file", str(DEFINITIONS))
-        self._spawn("code", DAGSTER, "api", "grpc", *target, "--location-name", "waiting")
+        target = ("--socket", str(self.socket), *self.target, "--location-name", "waiting")
+        self._spawn("code", DAGSTER, "api", "grpc", *target)
         self.wait_until(self.socket.exists)
 
-    def launch(self) -> str:
-        """Put a run of the job into the queue; return its id."""
-        command = (DAGSTER, "job", "launch", "-w", str(self.workspace), "-l", "waiting")
-        subprocess.run(
-            [*command, "-j", "wait"], env=self._environment(), check=True, capture_output=True
-        )
+    def launch(self, job: str = "wait", partition: str = "") -> str:
+        """Put a run of a job, or of one partition of it, into the queue; return its id."""
+        command = [DAGSTER, "job", "launch", "-w", str(self.workspace), "-l", "waiting", "-j", job]
+        if partition:
+            command += ["--tags", json.dumps({"dagster/partition": partition})]
+        subprocess.run(command, env=self._environment(), check=True, capture_output=True)
         return self.instance.get_run_records(limit=1)[0].dagster_run.run_id
 
     def kill(self, *names: str) -> None:
