@@ -34,6 +34,8 @@ from tests.slurm.sandbox import SandboxCluster, SeenJob
 PAYLOAD = PROJECT / "tests" / "fakes" / "payload.py"
 PATIENCE_S = 120.0
 """How long anything may take on a busy machine before a test gives up."""
+GOOD_ENDS = (0, 130, -signal.SIGKILL)
+"""How a driver may end: by itself, interrupted, killed."""
 ASSET = "preference_dataset"
 A: Node = (ASSET, "exp-a")
 """The artifact that tests make when they need one."""
@@ -66,6 +68,7 @@ class Rig:
         self.behaviour.mkdir()
         self.layout = Layout(folder / "home")
         self.settings: dict[str, Any] = {}
+        self.orchestrators: list[Orchestrator] = []
         self.configure()
         self._make_what_comes_before()
 
@@ -149,11 +152,13 @@ class Rig:
         return seen
 
     @contextlib.contextmanager
-    def orchestrator(self, *nodes: Node, crash: str = "") -> Iterator[Orchestrator]:
+    def orchestrator(
+        self, *nodes: Node, crash: str = "", crash_with: str = "SIGKILL"
+    ) -> Iterator[Orchestrator]:
         """Start a driver in a process of its own; it is killed when the block ends."""
         words = ["@".join(node) for node in nodes or (A,)]
         command = [sys.executable, "-m", "tests.slurm.driver", *words]
-        found = Orchestrator(self, command, crash)
+        found = Orchestrator(self, command, crash, crash_with)
         try:
             yield found
         finally:
@@ -213,8 +218,14 @@ class Rig:
         return [job for job in self.jobs() if job.state in ("PENDING", "RUNNING")]
 
     def wait_until(self, condition: Callable[[], object]) -> None:
-        """Wait for a condition, generously."""
-        self.cluster.wait_until(condition, PATIENCE_S)
+        """Wait for a condition, generously; no longer when an orchestrator broke."""
+
+        def look() -> object:
+            for one in self.orchestrators:
+                assert one.process.poll() in (None, *GOOD_ENDS), one.errors
+            return condition()
+
+        self.cluster.wait_until(look, PATIENCE_S)
 
     def wait_for_worker(self, node: Node = A, count: int = 1) -> Worker:
         """Wait until a payload works on a node; return the newest."""
@@ -232,13 +243,19 @@ class Rig:
 class Orchestrator:
     """A driver's process, and what it has said so far."""
 
-    def __init__(self, rig: Rig, command: list[str], crash: str = "") -> None:
-        """Start a command; `crash` names the place where it dies, once."""
+    def __init__(
+        self, rig: Rig, command: list[str], crash: str = "", crash_with: str = "SIGKILL"
+    ) -> None:
+        """Start a command; `crash` names the place where it gets a signal, once."""
         self.rig = rig
-        number = len(list(rig.folder.glob("driver-*.log")))
-        self.path = rig.folder / f"driver-{number}.log"
+        self.path = rig.folder / f"driver-{len(rig.orchestrators)}.log"
+        rig.orchestrators.append(self)
         self.mark = rig.folder / "crashed"
-        faults = {"ACTIVEUF_CRASH_AT": crash, "ACTIVEUF_CRASH_MARK": str(self.mark)}
+        faults = {
+            "ACTIVEUF_CRASH_AT": crash,
+            "ACTIVEUF_CRASH_MARK": str(self.mark),
+            "ACTIVEUF_CRASH_WITH": crash_with,
+        }
         with self.path.open("w") as out, self.path.with_suffix(".err").open("w") as errors:
             self.process = subprocess.Popen(
                 command,
@@ -260,9 +277,14 @@ class Orchestrator:
         """What it logged."""
         return self.path.with_suffix(".err").read_text()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self.process.poll() is None
+
     def wait_for(self, kind: str) -> Mapping[str, Any]:
         """Wait for its first event of a kind."""
-        self.rig.wait_until(lambda: self.events(kind) or self.process.poll() is not None)
+        self.rig.wait_until(lambda: self.events(kind) or not self.is_running)
         assert self.events(kind), self.errors
         return self.events(kind)[0]
 
@@ -280,9 +302,18 @@ class Orchestrator:
 
     def kill(self) -> None:
         """Kill it where it stands, if it still runs."""
-        if self.process.poll() is None:
+        if self.is_running:
             self.process.kill()
-        assert self.process.wait() in (0, 130, -signal.SIGKILL), self.errors
+        assert self.process.wait() in GOOD_ENDS, self.errors
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has reaped yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def completed(events: list[Event]) -> set[Node]:
