@@ -7,10 +7,10 @@ imports it inside every SLURM task.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,13 @@ def requeue() -> str:
 
 
 def _submitted(wave: WaveFolder | None) -> float | None:
-    """Return when the wave was submitted, None when nobody says."""
-    try:
-        record: Mapping[str, Any] = read_json(wave.submitting) if wave else {}
-    except FileNotFoundError:
+    """Return when the wave was submitted, None when nobody says.
+
+    Where the orchestrator's files are copied here, they are as they were just before that.
+    """
+    if wave is None:
         return None
-    return float(record["time"]) if "time" in record else None
+    for path, field in ((wave.submitting, "time"), (wave.intent, "opened")):
+        with contextlib.suppress(FileNotFoundError):
+            return float(read_json(path)[field])
+    return None

@@ -158,6 +158,11 @@ class RunFolder:
         return self.path / "job.json"
 
     @property
+    def node_job(self) -> Path:
+        """What to run, as the nodes see it; only where their paths are not the orchestrator's."""
+        return self.path / "node-job.json"
+
+    @property
     def stage(self) -> Path:
         """The `--config` of the stage: those units of the job that are still open."""
         return self.path / "stage.json"

@@ -59,7 +59,8 @@ class Task:
         command.
         """
         job_folder = RunFolder(folder)
-        self.job: Job = load_job(job_folder.job)
+        has_own = job_folder.node_job.exists()
+        self.job: Job = load_job(job_folder.node_job if has_own else job_folder.job)
         layout = Layout(Path(self.job.home))
         self.store = ArtifactStore(layout)
         self.owner = Ownership(layout, job_folder, self.job)

@@ -37,8 +37,9 @@ from activeuf_core.slurm.queue import QueueRow
 from activeuf_core.slurm.resubmission import limits_of, next_resources
 from activeuf_core.slurm.retries import Decision, decide
 from activeuf_core.slurm.scheduler import Scheduler
+from activeuf_core.slurm.ssh import transport_of
 from activeuf_core.slurm.submission import Standing, Submissions
-from activeuf_core.slurm.transport import LoginNode, Transport
+from activeuf_core.slurm.transport import Transport
 from activeuf_core.slurm.waves import Ledger, Wave, new_token
 
 log = logging.getLogger("activeuf.slurm")
@@ -82,7 +83,7 @@ class SlurmLauncher:
         self.name = name
         self.layout = layout
         self.cluster = cluster
-        self._transport = transport or LoginNode()
+        self._transport = transport or transport_of(layout, cluster)
         self._scheduler = Scheduler(self._transport, cluster.call_timeout_s)
         self._ledger = Ledger(layout)
         self._attempts = Attempts(layout)
@@ -92,8 +93,11 @@ class SlurmLauncher:
         self._submissions = Submissions(
             self._scheduler, self._ledger, self._opener.arguments, cluster.settle_s, cluster.lease_s
         )
+        self._submissions.prepare = self._opener.prepare
         self._waves: dict[str, Wave] = {}
         self._jobs: dict[str, _Tracked] = {}
+        self._whole: Collection[str] = ()
+        """Jobs of which all that they had left behind at the last look is here."""
 
     def submit(self, jobs: Sequence[Job]) -> Collection[str]:
         """Submit jobs as waves; return the names of units that another orchestrator took first."""
@@ -118,11 +122,18 @@ class SlurmLauncher:
             self._looks.ask_now()
             self.poll()
         verdicts = {target: self._verdict(attempt) for target, attempt in known.items()}
+        for target, verdict in verdicts.items():  # it may have been brought here by this look
+            if verdict is None and self._store.inspect(*target).is_complete:
+                verdicts[target] = UNDECIDED
         return {target: verdict for target, verdict in verdicts.items() if verdict is not None}
 
     def poll(self) -> Mapping[str, JobState]:
         """Carry every wave on, look at the queue when it is time, and return every job's state."""
         is_fresh = self._looks.look(list(self._waves))
+        if is_fresh:
+            open_jobs = [tracked.job for tracked in self._jobs.values() if tracked.is_open]
+            waves = [self.layout.wave(token) for token in self._waves]
+            self._whole = self._transport.bring_back(waves, open_jobs)
         retries: list[_Retry] = []
         for wave in list(self._waves.values()):
             rows = self._looks.rows(wave.token) if is_fresh else None
@@ -297,6 +308,8 @@ class SlurmLauncher:
         if not evidence.open_units(self.layout, tracked.job):
             tracked.state = JobState("ended", "complete")
             return []
+        if tracked.job.job_id not in self._whole:
+            return []
         now = time.monotonic()
         tracked.gone_since = now if tracked.gone_since is None else tracked.gone_since
         run = RunFolder(self.layout.run(tracked.job.job_id))
@@ -387,6 +400,7 @@ class SlurmLauncher:
 
     def _close_if_done(self, wave: Wave) -> None:
         if all(not tracked.is_open for tracked in self._jobs_of(wave)):
+            self._transport.forget_secrets(self.layout.wave(wave.token))
             self._ledger.close(wave.token, "all jobs have ended")
             self._waves.pop(wave.token, None)
 

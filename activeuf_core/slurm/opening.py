@@ -17,7 +17,7 @@ from activeuf_core.artifacts import write_json
 from activeuf_core.attempts import Attempts
 from activeuf_core.crash_points import reach
 from activeuf_core.errors import LaunchError
-from activeuf_core.jobs import Job
+from activeuf_core.jobs import Job, load_job
 from activeuf_core.launchers.base import Target
 from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.slurm.cluster import Resources, SlurmCluster
@@ -70,6 +70,9 @@ class WaveOpener:
         runs = [self.layout.run(job.job_id) for job in jobs]
         for job, run in zip(jobs, runs, strict=True):
             write_json(RunFolder(run).job, job.to_json())
+            for_nodes = self._transport.job_for_nodes(job)
+            if for_nodes is not None:
+                write_json(RunFolder(run).node_job, for_nodes.to_json())
         wave = Wave(
             token=token,
             cluster=self.name,
@@ -82,9 +85,16 @@ class WaveOpener:
         script = render(self.spec(token, wave.size, resources))
         folder.script.write_text(script, encoding="utf-8")
         self._hand_over_secrets(folder.secrets)
-        self._transport.push([folder.path, *runs])
         reach("after-intent")
         return wave
+
+    def prepare(self, wave: Wave) -> bool:
+        """Bring to the cluster what a wave needs there; return whether that is done.
+
+        Raises: UnreachableError when it may work later, LaunchError when it cannot work.
+        """
+        jobs = [load_job(RunFolder(self.layout.run(job_id)).job) for job_id in wave.job_ids]
+        return self._transport.hand_over(self.layout.wave(wave.token), jobs)
 
     def spec(self, token: str, size: int, resources: Resources) -> WaveSpec:
         """Return what script and arguments are made from. Raises: ConfigError."""

@@ -51,13 +51,17 @@ class _Progress:
     released_at: float | None = None
     is_fresh: bool = False
     trouble: str = ""
+    is_unknown: bool = False
+    """The last sbatch got no answer, which says less than a refusal in SLURM's own words."""
+    is_prepared: bool = False
 
 
 @dataclass
 class Submissions:
     """Carries waves from intent to release.
 
-    `arguments` gives the sbatch arguments of a wave; `clock` counts seconds.
+    `arguments` gives the sbatch arguments of a wave; `prepare` brings to the cluster what a wave
+    needs there, and says whether that is done; `clock` counts seconds.
     """
 
     scheduler: Scheduler
@@ -66,6 +70,7 @@ class Submissions:
     settle_s: float
     lease_s: float
     clock: Callable[[], float] = time.monotonic
+    prepare: Callable[[Wave], bool] = lambda wave: True
     _progress: dict[str, _Progress] = field(default_factory=dict)
 
     def step(self, wave: Wave, rows: Collection[QueueRow] | None) -> Standing:
@@ -126,7 +131,29 @@ class Submissions:
             return "refused"
         if self.clock() < progress.next_try:
             return "submitting"
+        if self.ledger.closed_because(wave.token) is not None:  # by whoever took us for dead
+            return "abandoned"
+        if not progress.is_prepared and not self._prepare(wave, progress):
+            return "refused" if progress.is_not_sent else "submitting"
         return self._call_sbatch(wave, progress)
+
+    def _prepare(self, wave: Wave, progress: _Progress) -> bool:
+        """Bring a wave's files to the cluster; without them it is not submitted."""
+        try:
+            progress.is_prepared = self.prepare(wave)
+        except UnreachableError as error:
+            progress.trouble = f"{error} Nothing was submitted yet; it is tried again."
+            self._wait_longer(wave, progress)
+        except LaunchError as error:
+            progress.is_not_sent, progress.refusal = True, str(error)
+        else:
+            progress.trouble = "" if progress.is_prepared else "its files are being copied there"
+        return progress.is_prepared
+
+    def _wait_longer(self, wave: Wave, progress: _Progress) -> None:
+        progress.next_try = self.clock() + progress.backoff_s
+        progress.backoff_s = min(2 * progress.backoff_s, RETRY_MAX_S)
+        log.warning("%s: %s", wave.token, progress.trouble)
 
     def _call_sbatch(self, wave: Wave, progress: _Progress) -> Standing:
         reach("before-sbatch")
@@ -137,11 +164,13 @@ class Submissions:
         except UnreachableError as error:
             progress.trouble = f"{error} Whether a job exists is looked up before sbatch is tried "
             progress.trouble += "again."
+            progress.is_unknown = True
         except NotSentError as error:
             progress.is_not_sent, progress.refusal = True, str(error)
             return "refused"
         except LaunchError as error:
             progress.refusals += 1
+            progress.is_unknown = False
             progress.refusal = progress.trouble = str(error)
         else:
             reach("after-sbatch")
@@ -149,9 +178,7 @@ class Submissions:
             progress.trouble, progress.is_fresh = "", slurm_id == answer
             reach("after-id")
             return self._release(wave, slurm_id, None)
-        progress.next_try = self.clock() + progress.backoff_s
-        progress.backoff_s = min(2 * progress.backoff_s, RETRY_MAX_S)
-        log.warning("%s: %s", wave.token, progress.trouble)
+        self._wait_longer(wave, progress)
         return "submitting"
 
     def _is_settled(self, wave: Wave) -> bool:
@@ -162,7 +189,7 @@ class Submissions:
         progress = self._of(wave.token)
         if progress.missing_since is None:
             return False
-        if progress.refusals and not progress.trouble.startswith("sbatch did not"):
+        if progress.refusals and not progress.is_unknown:
             return progress.looks_missing >= 1
         waited = self.clock() - progress.missing_since
         return progress.looks_missing >= 2 and waited >= self.settle_s

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from activeuf_core.jobs import Job
+from activeuf_core.paths import WaveFolder
 from activeuf_core.slurm.script import submission_environment
 
 KILL_AFTER_S = 2.0
@@ -39,12 +41,37 @@ class Transport(Protocol):
         """Return the path under which the nodes see a file or folder of ours."""
         ...
 
+    def job_for_nodes(self, job: Job) -> Job | None:
+        """Return a job with the paths that the nodes see; None where they are the same as ours."""
+        ...
+
     def push(self, paths: Sequence[Path]) -> None:
-        """Bring files and folders to the cluster; nothing to do on a shared file system."""
+        """Bring files and folders of the home to the cluster; nothing to do where files are shared.
+
+        Raises: UnreachableError when it may work later, LaunchError when it cannot work.
+        """
         ...
 
     def pull(self, paths: Sequence[Path]) -> None:
-        """Bring what the cluster wrote there back; nothing to do on a shared file system."""
+        """Bring what the cluster wrote there back. Raises: as `push`."""
+        ...
+
+    def hand_over(self, wave: WaveFolder, jobs: Sequence[Job]) -> bool:
+        """Bring to the cluster what a wave needs there, and make sure of the rest; return whether
+        that is done: call again until it is. Raises: as `push`.
+        """
+        ...
+
+    def bring_back(self, waves: Sequence[WaveFolder], jobs: Sequence[Job]) -> Collection[str]:
+        """Bring back what open jobs wrote: logs, progress, and artifacts that are complete there.
+
+        Returns: the ids of the jobs of which all that they had written when this was called is
+        here now. Nothing is said of the others: ask again.
+        """
+        ...
+
+    def forget_secrets(self, wave: WaveFolder) -> None:
+        """Remove the cluster's own copy of a wave's secrets, if it has one."""
         ...
 
 
@@ -80,8 +107,22 @@ class LoginNode:
         """Return the path itself."""
         return str(path)
 
+    def job_for_nodes(self, job: Job) -> Job | None:
+        """Return None: the paths are the same."""
+
     def push(self, paths: Sequence[Path]) -> None:
         """Nothing to do."""
 
     def pull(self, paths: Sequence[Path]) -> None:
         """Nothing to do."""
+
+    def hand_over(self, wave: WaveFolder, jobs: Sequence[Job]) -> bool:
+        """Return True: everything is there."""
+        return True
+
+    def bring_back(self, waves: Sequence[WaveFolder], jobs: Sequence[Job]) -> Collection[str]:
+        """Return all jobs: everything is here."""
+        return [job.job_id for job in jobs]
+
+    def forget_secrets(self, wave: WaveFolder) -> None:
+        """Nothing to do: there is one copy."""
