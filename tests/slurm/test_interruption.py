@@ -12,7 +12,7 @@ import pytest
 
 from activeuf_dagster.run_launcher import NOTED
 from tests.graph.services import DAGSTER, Services
-from tests.slurm.graph import SlurmGraph
+from tests.slurm.rig import A, Rig
 from tests.slurm.sandbox import SandboxCluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -24,18 +24,21 @@ COMMAND = [
 
 
 @pytest.fixture
-def graph(
-    tmp_path: Path, own_cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch
-) -> SlurmGraph:
-    """The small project with all that the DPO model reads; its training takes minutes."""
-    graph = SlurmGraph(tmp_path / "project", own_cluster, monkeypatch)
-    graph.make_inputs(DPO)
-    graph.tell(*DPO, "300")
-    return graph
+def rig(tmp_path: Path, own_cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A project with all that the DPO model reads; its training takes minutes."""
+    (tmp_path / "project").mkdir()
+    rig = Rig(tmp_path / "project", own_cluster)
+    own_cluster.use(monkeypatch)
+    for name, value in rig.variables.items():
+        monkeypatch.setenv(name, value)
+    Path(rig.variables["DAGSTER_HOME"]).mkdir()
+    rig.run(A)
+    rig.tell("300", DPO)
+    return rig
 
 
 @pytest.fixture
-def services(graph: SlurmGraph, tmp_path: Path) -> Iterator[Services]:
+def services(rig: Rig, tmp_path: Path) -> Iterator[Services]:
     """A daemon and a code server with the project's definitions."""
     (tmp_path / "dagster").mkdir()
     found = Services(tmp_path / "dagster", ("-m", "activeuf_dagster.definitions"))
@@ -46,8 +49,8 @@ def services(graph: SlurmGraph, tmp_path: Path) -> Iterator[Services]:
         found.close()
 
 
-def wait_for_worker(graph: SlurmGraph) -> None:
-    graph.cluster.wait_until(lambda: graph.workers(*DPO), timeout_s=60)
+def wait_for_worker(rig: Rig) -> None:
+    rig.cluster.wait_until(lambda: rig.workers(DPO), timeout_s=60)
 
 
 def worker_of(services: Services, run_id: str) -> int:
@@ -56,27 +59,27 @@ def worker_of(services: Services, run_id: str) -> int:
     return next(int(match[1]) for match in said if match)
 
 
-def test_terminating_the_run_cancels_its_jobs(graph: SlurmGraph, services: Services) -> None:
+def test_terminating_the_run_cancels_its_jobs(rig: Rig, services: Services) -> None:
     run_id = services.launch("training", "exp-a")
-    wait_for_worker(graph)
+    wait_for_worker(rig)
     assert services.instance.run_launcher.terminate(run_id)
     services.wait_until(lambda: services.status(run_id) == "CANCELED")
-    graph.cluster.wait_until(lambda: not graph.cluster.squeue())
-    assert "CANCELLED" in {job.state for job in graph.cluster.jobs_seen()}
+    rig.cluster.wait_until(lambda: not rig.cluster.squeue())
+    assert "CANCELLED" in {job.state for job in rig.cluster.jobs_seen()}
 
 
 def test_a_killed_worker_is_retried_and_attaches_to_the_running_job(
-    graph: SlurmGraph, services: Services
+    rig: Rig, services: Services
 ) -> None:
     run_id = services.launch("training", "exp-a")
-    wait_for_worker(graph)
-    before = graph.cluster.submissions()
+    wait_for_worker(rig)
+    before = rig.cluster.submissions()
     os.kill(worker_of(services, run_id), signal.SIGKILL)
     services.wait_until(lambda: services.instance.get_runs_count() == 2)
     retry = services.instance.get_runs(limit=1)[0]
     assert retry.parent_run_id == run_id
     services.wait_until(lambda: says(services, retry.run_id, "makes it already"))
-    assert (graph.cluster.submissions(), len(graph.workers(*DPO))) == (before, 1)
+    assert (rig.cluster.submissions(), len(rig.workers(DPO))) == (before, 1)
 
 
 def says(services: Services, run_id: str, text: str) -> bool:
@@ -85,21 +88,19 @@ def says(services: Services, run_id: str, text: str) -> bool:
 
 
 def test_an_interrupted_command_names_the_jobs_that_go_on_and_the_next_attaches(
-    graph: SlurmGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: Rig,
 ) -> None:
-    (tmp_path / "dagster_home").mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
     first = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for_worker(graph)
+    wait_for_worker(rig)
     first.send_signal(signal.SIGINT)
     said = first.communicate(timeout=60)[0]
     assert "go on without this run" in said
     assert "activeuf jobs cancel" in said
-    assert len(graph.cluster.squeue()) == 1
+    assert len(rig.cluster.squeue()) == 1
 
     second = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    graph.cluster.wait_until(lambda: "makes it already" in line_of(second), timeout_s=60)
-    assert len(graph.workers(*DPO)) == 1
+    rig.cluster.wait_until(lambda: "makes it already" in line_of(second), timeout_s=60)
+    assert len(rig.workers(DPO)) == 1
     second.send_signal(signal.SIGINT)
     second.communicate(timeout=60)
 
