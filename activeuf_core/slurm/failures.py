@@ -27,6 +27,9 @@ MEMORY_KINDS = frozenset({"MemoryError"})
 _MEMORY = re.compile(
     r"exceeded (?:job |step )?memory limit|oom.kill event|out-of-memory handler", re.IGNORECASE
 )
+_NODE_LOST = re.compile(r"\*\*\* (?:JOB|STEP) .* DUE TO NODE FAILURE")
+"""What slurmstepd writes when it ends a job of a node that was given up and came back. Killed like
+that within its first second, a job was FAILED with exit code 1 instead of NODE_FAIL (22.05)."""
 _CUDA_MEMORY = re.compile(r"CUDA out of memory|torch\.OutOfMemoryError|CUDA_ERROR_OUT_OF_MEMORY")
 _DEVICE = re.compile(
     r"uncorrectable (?:NVLink|ECC) error|NCCL error|nccl(?:System|Remote|Internal)Error|"
@@ -154,6 +157,8 @@ def _class_name(ending: Ending) -> str:
         return _BY_STATE[ending.state]
     if ending.stage_kind == TIME_KIND:
         return "Timeout"
+    if _NODE_LOST.search(_last_line(ending.slurm_log_tail)):
+        return "NodeFail"
     if _ran_out_of_memory(ending):
         return "OutOfMemory"
     if ending.state == "CANCELLED" or ending.vanished_waiting:
@@ -164,6 +169,11 @@ def _class_name(ending: Ending) -> str:
 
 def _is_superseded(ending: Ending) -> bool:
     return ending.state == "FAILED" and (ending.exit_code, ending.signal) == (EXIT_SUPERSEDED, 0)
+
+
+def _last_line(text: str) -> str:
+    """Return the last line: a log goes on over the restarts of its job."""
+    return (text.rstrip().splitlines() or [""])[-1]
 
 
 def _ran_out_of_memory(ending: Ending) -> bool:

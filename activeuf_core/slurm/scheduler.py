@@ -133,6 +133,8 @@ class Scheduler:
             raise UnreachableError(
                 f"{command[0]} did not answer within {self._timeout_s:g} s. {done.stderr.strip()}"
             )
+        if done.returncode < 0:
+            raise UnreachableError(f"{command[0]} was ended by signal {-done.returncode}.")
         if done.returncode != 0 and UNREACHABLE.search(done.stderr):
             raise UnreachableError(f"{command[0]}: {done.stderr.strip()}")
         return done

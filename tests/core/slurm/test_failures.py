@@ -19,6 +19,13 @@ CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
 NCCL = "RuntimeError: NCCL error in: ProcessGroupNCCL.cpp: unhandled system error"
 
 
+NODE_LOST = (
+    "slurmstepd-n1: error: *** JOB 2 ON n1 CANCELLED AT 2026-11-22T10:56:26 DUE TO NODE FAILURE, "
+    "SEE SLURMCTLD LOG FOR DETAILS ***\n"
+)
+BACK = f"{NODE_LOST}the next start says something\n"
+
+
 def ending(state: str, reason: str = "", code: int = 0, signal: int = 0, **known: Any) -> Ending:
     facts = {"nodes": "node1", "slurm_job_id": "23_4", "elapsed_s": 61, **known}
     return Ending(state, reason, code, signal, **facts)
@@ -55,6 +62,8 @@ def failed(kind: str, message: str = "", retryable: bool = False) -> dict[str, A
         (ending("TIMEOUT", "TimeLimit", 0, 15), "Timeout"),
         (ending("DEADLINE", "DeadLine"), "Deadline"),
         (ending("NODE_FAIL", "NodeDown", 0, 15), "NodeFail"),
+        (ending("FAILED", "NonZeroExitCode", 1, slurm_log_tail=NODE_LOST), "NodeFail"),
+        (ending("FAILED", "NonZeroExitCode", 1, slurm_log_tail=BACK), "NonZeroExit"),
         (ending("BOOT_FAIL"), "BootFail"),
         (ending("PREEMPTED", "None", 0, 15), "Preempted"),
         (ending("REVOKED"), "Preempted"),
