@@ -6,6 +6,7 @@
     activeuf leaderboard          the table
     activeuf demo                 two experiments on the project's own data, then the table
     activeuf jobs                 what waits and runs on clusters; cancel, log
+    activeuf cluster check NAME   whether a cluster file works; list, show
     activeuf ui                   the Dagster UI on the same instance
     activeuf env                  shell lines that point `dagster …` at the same instance
 
@@ -33,7 +34,7 @@ from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.errors import ActiveUFError, ConfigError, choose_from
 from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
-from activeuf_dagster import cli_jobs
+from activeuf_dagster import cli_cluster, cli_jobs
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
 
@@ -44,6 +45,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Active preference data, as a graph."
 )
 app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_cluster.app, name="cluster")
 console = Console(highlight=False, soft_wrap=True)
 DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
 Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]

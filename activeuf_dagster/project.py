@@ -19,7 +19,8 @@ from activeuf_core.paths import PROJECT, Layout
 from activeuf_core.recipes import RecipeBook
 from activeuf_core.slurm.cluster import LocalCluster, SlurmCluster, read_cluster
 from activeuf_core.slurm.scheduler import Scheduler
-from activeuf_core.slurm.transport import LoginNode, Transport
+from activeuf_core.slurm.ssh import transport_of
+from activeuf_core.slurm.transport import Transport
 
 TRACKING_MODES = ("none", "offline", "online")
 
@@ -72,8 +73,7 @@ class Project:
 
     def transport(self, cluster: SlurmCluster) -> Transport:
         """Return the way to a cluster."""
-        del cluster
-        return LoginNode()
+        return transport_of(self.layout, cluster)
 
     def scheduler(self, name: str) -> Scheduler:
         """Return the commands of a cluster. Raises: ConfigError."""
