@@ -192,6 +192,7 @@ def main(runs: Mapping[str, str]) -> int:
 
 
 def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
+    folder = _of_this_process(folder)
     _clean(folder)
     folder.output.mkdir(parents=True)
     checkpoints = Path(unit.checkpoints) if unit.checkpoints else folder.path / "checkpoints"
@@ -206,6 +207,16 @@ def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
         return False
     log.info("%s[%s] done in %.1f s", unit.asset, unit.partition, time.time() - context._started)
     return True
+
+
+def _of_this_process(folder: UnitFolder) -> UnitFolder:
+    """Return where this process of a stage writes.
+
+    `srun` starts a stage of several processes once per task: the first one's output is published,
+    each other has a folder of its own, so that none clears what another writes.
+    """
+    rank = int(os.environ.get("SLURM_PROCID") or 0) if os.environ.get("ACTIVEUF_RANKED") else 0
+    return folder if rank == 0 else UnitFolder(folder.path / f"rank-{rank}")
 
 
 def _clean(folder: UnitFolder) -> None:
