@@ -10,6 +10,7 @@ It knows nothing of Dagster: `materialization.py` turns its events into Dagster'
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -374,7 +375,7 @@ class Engine:
         failure = self._failure(tracked, state)
         if failure is not None:
             return [self._fail(node, failure)]
-        return self._progress(node, tracked)
+        return self._progress(node, tracked) if state.phase == "running" else []
 
     def _failure(self, tracked: _Tracked, state: JobState) -> Failure | None:
         """Return why a running node failed, None while it has not.
@@ -408,11 +409,11 @@ class Engine:
         tracked.progress_shown = time.monotonic()
         run = RunFolder(self.layout.run(tracked.job_id)).latest_start()
         path = run.unit(unit_name(tracked.recipe)).progress
-        try:
-            record = read_json(path)
-        except FileNotFoundError:
-            return []
-        return [Progressed(node, record["done"], record["total"], record["unit"], record["eta_s"])]
+        said = {"done": 0, "total": 0, "unit": "", "eta_s": None}
+        with contextlib.suppress(FileNotFoundError):
+            said |= read_json(path)
+        how_far = (said["done"], said["total"], said["unit"], said["eta_s"])
+        return [Progressed(node, *how_far, tracked.job_id, str(run.log))]
 
     def _let_go(self, finished: bool) -> None:
         """Leave the launchers: they end what nobody would watch, and tell what goes on."""

@@ -33,13 +33,15 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A running node says how far it is."""
+    """A running node says how far it is; of 0 when its stage does not say."""
 
     node: Node
     done: int
     total: int
     unit: str
     eta_s: float | None
+    job_id: str = ""
+    log_path: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from activeuf_dagster.events import (
     label,
 )
 from activeuf_dagster.graph import asset_specs, check_specs
+from activeuf_dagster.live_log import LiveLog
 from activeuf_dagster.project import Project
 from activeuf_dagster.recording import Recorded, Recorder
 
@@ -164,6 +165,8 @@ def describe(event: Event) -> str:
             return (
                 f"{', '.join(map(label, nodes))}: job {job_id} submitted to {launcher}; log {path}"
             )
+        case Progressed(node, _, 0):
+            return f"{label(node)}: at work"
         case Progressed(node, done, total, unit, eta_s):
             eta = f", about {eta_s:.0f} s left" if eta_s is not None else ""
             return f"{label(node)}: {done} of {total} {unit}{eta}"
@@ -194,6 +197,7 @@ class _Log:
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._context = context
         self._submitted: list[str] = []
+        self._live = LiveLog()
 
     @contextlib.contextmanager
     def after_each_round_of(self, engine: Engine) -> Iterator[None]:
@@ -225,6 +229,9 @@ class _Log:
             case Blocked():
                 level = logging.WARNING
                 self._context.log.warning(text)
+            case Progressed(job_id=job_id):
+                if self._live.is_due(job_id):
+                    self._context.log.info(f"{text}\n{self._live.newest_lines(event)}".rstrip())
             case _:
                 self._context.log.info(text)
         log.log(level, text, extra={"event": event})

@@ -49,8 +49,8 @@ class ProgressLines(logging.Handler):
                 )
             case Failed(_, failure):
                 return f"{describe(event)}\n{failure.log_path}", "red"
-            case Progressed():
-                return f"  {describe(event)}", "dim"
+            case Progressed(total=total):
+                return f"  {describe(event)}" if total else "", "dim"
         return describe(event), ""
 
 
