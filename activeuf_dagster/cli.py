@@ -34,6 +34,7 @@ from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.errors import ActiveUFError, ConfigError, choose_from
 from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
+from activeuf_core.slurm.overview import gather
 from activeuf_dagster import cli_cluster, cli_jobs
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
@@ -49,6 +50,13 @@ app.add_typer(cli_cluster.app, name="cluster")
 console = Console(highlight=False, soft_wrap=True)
 DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
 Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="Where jobs run: a file of configs/clusters (default: this machine).",
+        envvar="ACTIVEUF_CLUSTER",
+    ),
+]
 
 
 @app.command()
@@ -68,10 +76,12 @@ def materialize(
     force: Annotated[
         bool, typer.Option(help="Make what is complete again, as a new generation.")
     ] = False,
+    cluster: Cluster = "",
 ) -> None:
     """Bring experiments and all that they read up to date, in the foreground."""
     project = Project.load()
-    if not _bring_up_to_date(project, _chosen(project, experiments), force=force):
+    chosen = _chosen(project, experiments)
+    if not _bring_up_to_date(project, chosen, force=force, cluster=cluster):
         raise typer.Exit(1)
 
 
@@ -106,7 +116,7 @@ def leaderboard() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(cluster: Cluster = "") -> None:
     """Materialize two experiments on the project's own data, and print the leaderboard."""
     started = time.monotonic()
     project = Project.load()
@@ -115,7 +125,7 @@ def demo() -> None:
         "scores."
     )
     console.print(f"Two acquisition functions on the same pool: {', '.join(DEMO_EXPERIMENTS)}.\n")
-    complete = _bring_up_to_date(project, DEMO_EXPERIMENTS, force=False)
+    complete = _bring_up_to_date(project, DEMO_EXPERIMENTS, force=False, cluster=cluster)
     _print_leaderboard(project)
     console.print(
         f"\nDone in {time.monotonic() - started:.0f} s. "
@@ -185,13 +195,16 @@ def _chosen(project: Project, experiments: Sequence[str] | None) -> Sequence[str
     return experiments or tuple(known)
 
 
-def _bring_up_to_date(project: Project, experiments: Sequence[str], *, force: bool) -> bool:
+def _bring_up_to_date(
+    project: Project, experiments: Sequence[str], *, force: bool, cluster: str
+) -> bool:
     """Materialize what is not fresh of some experiments; return whether all of it succeeded."""
     import dagster as dg
 
     from activeuf_dagster.code_location import build
     from activeuf_dagster.foreground import run_wave, waves
 
+    project.launchers(cluster)  # a wrong name is said now
     found = _statuses(project, experiments)
     todo: list[Node] = [node for node, one in found.items() if force or not one.is_fresh]
     console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are fresh.")
@@ -202,15 +215,25 @@ def _bring_up_to_date(project: Project, experiments: Sequence[str], *, force: bo
     try:
         with dg.DagsterInstance.get() as instance:
             done = [
-                run_wave(definitions, instance, wave, force=force) for wave in waves(todo, project)
+                run_wave(definitions, instance, wave, force=force, cluster=cluster)
+                for wave in waves(todo, project)
             ]
     except KeyboardInterrupt:
-        console.print(
-            "Interrupted: running stages were ended, what is complete stays. The same command "
-            "goes on."
-        )
+        console.print(_what_an_interruption_left(project))
         raise typer.Exit(130) from None
     return all(done)
+
+
+def _what_an_interruption_left(project: Project) -> str:
+    """Return what became of the jobs of an interrupted command."""
+    going_on = len(gather(project.layout))
+    here = "Interrupted: stages on this machine were ended, what is complete stays."
+    if not going_on:
+        return f"{here} The same command goes on."
+    return (
+        f"{here} Jobs on a cluster go on: {going_on}. The same command attaches to them; "
+        "`activeuf jobs` shows them, `activeuf jobs cancel --all` ends them."
+    )
 
 
 def _statuses(project: Project, experiments: Sequence[str]) -> dict[Node, Status]:

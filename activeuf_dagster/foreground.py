@@ -72,19 +72,25 @@ def contiguous_ranges(keys: set[str], order: Sequence[str]) -> Iterator[tuple[st
 
 
 def run_wave(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave, *, force: bool = False
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    wave: Wave,
+    *,
+    force: bool = False,
+    cluster: str = "",
 ) -> bool:
     """Run one wave in this process; return whether all of it succeeded.
 
-    Raises: KeyboardInterrupt when the run was interrupted, which Dagster would report as one more
-    failure.
+    Args: cluster: where the jobs run, '' for the default of the environment. Raises:
+    KeyboardInterrupt when the run was interrupted, which Dagster would report as one more failure.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     tags = {HOST_TAG: str(Host.here())}
     if wave.first:
         tags |= dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True))
     operations = {operation_of(asset) for asset in wave.assets}
-    config = {**QUIET, "ops": {name: {"config": {"force": force}} for name in operations}}
+    settings = {"config": {"force": force, "cluster": cluster}}
+    config = {**QUIET, "ops": dict.fromkeys(operations, settings)}
     with kept_open(instance):
         result = job.execute_in_process(
             instance=instance,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -113,3 +116,21 @@ def test_an_unknown_job_is_named_with_what_there_is(rig: Rig) -> None:
     done = activeuf("jobs", "cancel", "4711")
     assert isinstance(done.exception, ConfigError)
     assert "no job '4711' waits or runs" in str(done.exception)
+
+
+def test_an_interrupted_command_on_a_chosen_cluster_says_what_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACTIVEUF_CLUSTER")
+    rig.tell("hangs", A)
+    command = [sys.executable, "-m", "activeuf_dagster.cli", "materialize", "exp-a"]
+    process = subprocess.Popen(
+        [*command, "--cluster", "private"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    rig.wait_for_worker()
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 130
+    assert "Jobs on a cluster go on: 1." in said
+    assert [job["artifacts"] for job in shown()] == [[LABEL]]
+    assert activeuf("jobs", "cancel", "--all", "--yes").exit_code == 0
