@@ -14,7 +14,7 @@ MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
 SLURM_DEMO := $(HOME_FOLDER)/slurm-demo
 SANDBOX := slurm/sandbox
 
-.PHONY: help setup model browser slurm postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos check format lock clean
+.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos check format lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -52,10 +52,13 @@ browser: ## install Chromium for the browser test (as root on Debian)
 slurm: ## get Debian's SLURM for its tests (as root installed, else unpacked in a cache)
 	@$(SANDBOX)/up.sh --packages-only || { (( $$? == 4 )) && echo 'slurm: the SLURM tests will be skipped'; }
 
+ssh: ## install OpenSSH and rsync for the tests of SLURM over SSH (as root on Debian)
+	@scripts/install_ssh.sh
+
 postgres: ## install PostgreSQL for the test of the production instance (as root on Debian)
 	@scripts/install_postgres.sh
 
-test: model browser slurm postgres ## run all tests; ARGS='-k loop' for some
+test: model browser slurm ssh postgres ## run all tests; ARGS='-k loop' for some
 	@$(BIN)/python -m pytest $(ARGS)
 
 chaos: setup slurm ## play the fault matrix on private clusters; ONLY='sbatch', or RANDOM=1 [SEED=… MINUTES=…]
