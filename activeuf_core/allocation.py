@@ -51,6 +51,7 @@ def facts(wave: WaveFolder | None, started: float) -> dict[str, Any]:
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     nodes = int(os.environ.get("SLURM_JOB_NUM_NODES") or 1)
     found: dict[str, Any] = {
+        "launcher": "slurm",
         "slurm_job_id": f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else job_id,
         "slurm_cluster": os.environ.get("SLURM_CLUSTER_NAME", ""),
         "slurm_restarts": int(os.environ.get("SLURM_RESTART_COUNT") or 0),

@@ -32,7 +32,7 @@ from activeuf_core.config import DataRef, ModelRef, parse, read_yaml
 from activeuf_core.errors import ActiveUFError, ConfigError, DataError, choose_from
 from activeuf_core.jobs import Unit
 from activeuf_core.paths import METRICS, RunFolder, UnitFolder
-from activeuf_core.provenance import git_commit, library_versions
+from activeuf_core.provenance import git_commit, library_versions, peak_memory
 
 log = logging.getLogger("activeuf")
 Config = TypeVar("Config", bound=BaseModel)
@@ -166,6 +166,7 @@ class StageContext:
             "git_commit": git_commit(),
             "libraries": library_versions(),
             "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+            **peak_memory(),
         }
         result = {"metadata": self.metadata, "checks": self.checks, "provenance": provenance}
         write_json(self._folder.result, _plain(result))

@@ -71,7 +71,7 @@ class Task:
         self.child: subprocess.Popen[bytes] | None = None
         self.stopped_by: int | None = None
         self.is_warned = False
-        self.started = time.time()
+        self.started = self.unit_began = time.time()
 
     def run(self) -> int:
         """Run to the end; return the exit code: 0 when every unit is complete."""
@@ -254,7 +254,7 @@ class Task:
             inputs=unit.input_fingerprints,
             metadata=result["metadata"],
             checks=tuple(result["checks"]),
-            provenance={**result["provenance"], **self._provenance()},
+            provenance={**result["provenance"], **self._provenance(unit)},
         )
         try:
             self.store.publish(manifest, folder.output, self.owner.permit(unit))
@@ -264,13 +264,22 @@ class Task:
             self._fail(unit, type(error).__name__, str(error))
         else:
             self.states[unit.name] = "published"
+            self.unit_began = manifest.provenance["published"]
 
-    def _provenance(self) -> dict[str, Any]:
+    def _provenance(self, unit: Unit) -> dict[str, Any]:
+        """Return where, when and at which try a unit was made. Its run time is the job's since its
+        start or the unit before, so that those of all units sum up to the job's.
+        """
+        now = time.time()
         return {
             "job_id": self.job.job_id,
+            "attempt": unit.attempt,
             "start": self.owner.number,
+            "history": list(self.job.history),
             "host": os.environ.get("SLURMD_NODENAME") or os.uname().nodename,
-            "published": time.time(),
+            "published": now,
+            "run_time_s": round(now - self.unit_began, 2),
+            "launcher": "local",
             **allocation.facts(self.wave, self.started),
         }
 

@@ -15,6 +15,13 @@ from activeuf_core.paths import Layout, RunFolder
 PLOT_LIMIT_BYTES = 60_000
 """Plots are stored in the event log; a larger one is linked instead."""
 
+EXECUTION = (
+    *("launcher", "host", "slurm_job_id", "slurm_cluster", "nodes", "cpus", "gpus"),
+    *("queue_wait_s", "run_time_s", "peak_memory_mb", "peak_gpu_memory_mb"),
+    *("attempt", "start", "slurm_restarts"),
+)
+"""What is shown of how something was made, in this order."""
+
 
 def of_manifest(
     manifest: Manifest, layout: Layout, *, is_adopted: bool
@@ -40,7 +47,24 @@ def of_manifest(
         "size_mb": dg.MetadataValue.float(
             round(sum(file.size for file in manifest.files) / 1e6, 3)
         ),
+        **_execution(provenance),
     }
+
+
+def _execution(provenance: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """Return where and at what price something was made; what nobody knows is left out: memory of
+    an older artifact, SLURM's facts outside SLURM.
+    """
+    kept = {name: provenance[name] for name in EXECUTION if name in provenance}
+    if "slurm_job_id" in provenance:
+        hours = float(provenance.get("run_time_s", provenance["seconds"])) / 3600
+        kept["cpu_hours"] = round(hours * provenance["cpus"], 4)
+        kept["gpu_hours"] = round(hours * provenance["gpus"], 4)
+    found = {name: _value(value, Path()) for name, value in kept.items()}
+    if history := provenance.get("history"):
+        rows = [{name: entry[name] for name in ("job_id", "detail", "action")} for entry in history]
+        found["earlier_attempts"] = dg.MetadataValue.md(markdown_table(rows))
+    return found
 
 
 def of_check(values: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
