@@ -1,7 +1,8 @@
 """The catalog: every dataset, pool member and experiment that the files in `configs/` declare,
 checked.
 
-In: a config folder (`models.yaml`, `leaderboard.yaml`, `datasets/`, `defaults/`, `experiments/`).
+In: a config folder (`models.yaml`, `leaderboard.yaml`, `datasets/`, `defaults/`, `experiments/`,
+`sweeps/`).
 Out: the partitions of the graph, and for each (asset, partition) the resolved config of its stage.
 A wrong file is a ConfigError that names file, key, value and what is allowed; nothing of a catalog
 with a wrong file is used.
@@ -12,7 +13,8 @@ this machine is kept apart, in `locations`, because it is no part of a recipe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,9 @@ from activeuf_core.catalog_files import (
     read_experiment_files,
     read_leaderboard,
     read_models,
+    read_sweeps,
 )
+from activeuf_core.catalog_sweeps import SweepExperiments, experiments_of
 from activeuf_core.config import StrictModel, identity_of, parse
 from activeuf_core.digests import DigestCache
 from activeuf_core.errors import ConfigError, choose_from
@@ -41,6 +45,14 @@ UNPARTITIONED = RESERVED
 """The partition name that stands for an asset without partitions in recipes, manifests and
 folders.
 """
+
+
+_TRAINED_AND_SCORED = (
+    "preference_dataset",
+    "dpo_model",
+    "reward_model",
+    *(row.asset for row in BENCHMARKS),
+)
 
 
 @dataclass(frozen=True)
@@ -66,18 +78,22 @@ class Catalog:
         experiments: Mapping[str, ExperimentFile],
         leaderboard: LeaderboardFile,
         references: References,
+        sweeps: Sequence[SweepExperiments] = (),
     ) -> None:
         self.datasets = dict(sorted(datasets.items()))
         self.experiments = dict(sorted(experiments.items()))
+        self.sweeps = {one.sweep.name: one for one in sweeps}
         self.leaderboard = leaderboard
         self._references = references
         self._resolved: dict[tuple[str, str], Resolved] = {}
+        self._of_section: dict[str, Resolved] = {}
         self._dataset_of_member = {
             member_key(dataset, member): dataset
             for dataset, file in self.datasets.items()
             for member in sorted(file.model_pool)
         }
         self._check()
+        self._collapse()
 
     @classmethod
     def load(cls, folder: Path, layout: Layout) -> Catalog:
@@ -95,7 +111,15 @@ class Catalog:
         )
         datasets = read_dataset_files(folder)
         experiments = read_experiment_files(folder)
-        return cls(datasets, experiments, read_leaderboard(folder), references)
+        sweeps = [experiments_of(sweep, folder) for sweep in read_sweeps(folder)]
+        for one in sweeps:
+            for key in experiments.keys() & one.experiments.keys():
+                raise ConfigError(
+                    f"{one.sweep.path}: experiment {key!r} is declared by {experiments[key].path} "
+                    "too. Rename the sweep or the experiment."
+                )
+            experiments |= one.experiments
+        return cls(datasets, experiments, read_leaderboard(folder), references, sweeps)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -146,7 +170,10 @@ class Catalog:
                 known = choose_from(partition, self.partitions(asset))
                 raise ConfigError(f"{asset} has no partition {partition!r}; {known}.")
             section, where = self._section(stage_of(asset), partition)
-            self._resolved[key] = self._resolve(stage_of(asset).config, section, where)
+            same = f"{asset} {json.dumps(section, sort_keys=True, default=str)}"
+            if same not in self._of_section:  # most points of a sweep share most sections
+                self._of_section[same] = self._resolve(stage_of(asset).config, section, where)
+            self._resolved[key] = self._of_section[same]
         return self._resolved[key]
 
     def config(self, asset: str, partition: str) -> Mapping[str, Any]:
@@ -206,6 +233,19 @@ class Catalog:
             stage.asset, member
         ), f"{file_of_dataset.path} ({stage.asset})"
 
+    def _collapse(self) -> None:
+        """Keep one of the points of a sweep whose resolved configs are equal."""
+        for one in self.sweeps.values():
+            seen: dict[str, str] = {}
+            for key in sorted(one.experiments):
+                sections = [self.config(asset, key) for asset in _TRAINED_AND_SCORED]
+                digest = digest_of([self.experiments[key].dataset, *sections])
+                if digest in seen:
+                    one.same_as[key] = seen[digest]
+                seen.setdefault(digest, key)
+            for key in one.same_as:
+                del one.experiments[key], self.experiments[key]
+
     def _check(self) -> None:
         """Resolve every partition once, so that a wrong file is refused now and not in a job."""
         for file in self.experiments.values():
@@ -226,10 +266,8 @@ class Catalog:
             "features",
             "completions",
             "annotations",
-            "preference_dataset",
         )
-        trained = ("dpo_model", "reward_model", *(row.asset for row in BENCHMARKS))
-        for asset in (*assets, *trained):
+        for asset in (*assets, *_TRAINED_AND_SCORED):
             for partition in self.partitions(asset):
                 self.resolved(asset, partition)
 

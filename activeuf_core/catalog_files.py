@@ -4,7 +4,8 @@
     leaderboard.yaml         {baseline: experiment}
     datasets/<name>.yaml     prompts, model pool, judge, candidate pool, features of one dataset
     defaults/<name>.yaml     values that datasets or experiments share; a file `extends` one
-    experiments/<name>.yaml  one experiment: dataset, loop, trainings, benchmarks
+    experiments/<name>.yaml  one experiment, or one per seed: dataset, loop, trainings, benchmarks
+    sweeps/<name>.yaml       many experiments, in W&B's format for sweeps
 
 In: YAML files. Out: checked bodies, and resolved sections of stages.
 """
@@ -25,10 +26,12 @@ from activeuf_core.digests import HUB, DigestCache
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.evals.benchmarks import BENCHMARKS, benchmark
 from activeuf_core.paths import Layout
+from activeuf_core.sweeps import Sweep, read_sweep
 
 MODEL_KEYS = frozenset({"model", "base_model"})
 DATA_KEYS = frozenset({"source", "data"})
 SHARED_BENCHMARK_KEY = "all"
+SEED_SEPARATOR = "-seed="
 RESERVED = "all"
 """Stands for an asset without partitions in recipes, manifests and folders."""
 
@@ -78,6 +81,8 @@ class ExperimentBody(StrictModel):
     dataset: str
     seed: int = 4
     """Seed of the loop and of both trainings, unless they set their own."""
+    seeds: tuple[int, ...] = ()
+    """One experiment per seed, `<name>-seed=<seed>`, instead of one with `seed`."""
     loop: dict[str, Any]
     dpo_model: dict[str, Any]
     reward_model: dict[str, Any]
@@ -251,22 +256,52 @@ def read_dataset_files(folder: Path) -> dict[str, DatasetFile]:
 
 
 def read_experiment_files(folder: Path) -> dict[str, ExperimentFile]:
-    """Read all of `experiments/`, each laid over the defaults that it extends."""
+    """Read all of `experiments/`, each laid over the defaults that it extends; one with `seeds` is
+    one experiment per seed.
+    """
     files = {}
     for name, path in _named_files(folder / "experiments", "experiment").items():
-        body = parse(ExperimentBody, _with_defaults(path, folder), path)
-        for name_of_benchmark in set(body.benchmarks) - {SHARED_BENCHMARK_KEY}:
-            _check_benchmark(name_of_benchmark, path)
-        files[name] = ExperimentFile(path, body)
+        found = experiment_file(read_yaml(path), path, folder)
+        if len(set(found.body.seeds)) < len(found.body.seeds):
+            raise ConfigError(
+                f"{path}: key 'seeds' has the value {list(found.body.seeds)!r}; a seed may stand "
+                "there once."
+            )
+        for seed in found.body.seeds:
+            body = found.body.model_copy(update={"seed": seed, "seeds": ()})
+            key = check_key(f"{name}{SEED_SEPARATOR}{seed}", "experiment", path)
+            files[key] = ExperimentFile(path, body)
+        if not found.body.seeds:
+            files[name] = found
     return files
+
+
+def read_sweeps(folder: Path) -> list[Sweep]:
+    """Read all of `sweeps/`."""
+    found = _named_files(folder / "sweeps", "sweep")
+    return [read_sweep(name, read_yaml(path), path) for name, path in found.items()]
+
+
+def experiment_file(own: Mapping[str, Any], path: Path, folder: Path) -> ExperimentFile:
+    """Return an experiment from its content, laid over the defaults that it extends.
+
+    Raises: ConfigError.
+    """
+    body = parse(ExperimentBody, _over_defaults(own, path, folder), path)
+    for name in set(body.benchmarks) - {SHARED_BENCHMARK_KEY}:
+        _check_benchmark(name, path)
+    return ExperimentFile(path, body)
 
 
 def _with_defaults(path: Path, folder: Path) -> dict[str, Any]:
     """Return a file's content laid over the defaults that it extends."""
-    own = read_yaml(path)
+    return _over_defaults(read_yaml(path), path, folder)
+
+
+def _over_defaults(own: Mapping[str, Any], path: Path, folder: Path) -> dict[str, Any]:
     base = own.get("extends")
     if base is None:
-        return own
+        return dict(own)
     known = _named_files(folder / "defaults", "defaults")
     if not isinstance(base, str) or base not in known:
         raise ConfigError(

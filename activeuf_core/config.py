@@ -111,6 +111,20 @@ def parse(model: type[Section], data: Mapping[str, Any], where: Path | str) -> S
         raise ConfigError(f"{where}: " + f"\n{where}: ".join(lines)) from error
 
 
+def unknown_keys(model: type[BaseModel], data: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys of `data` that `model` does not know; other mistakes are not told."""
+    try:
+        model.model_validate(dict(data))
+    except ValidationError as error:
+        items = error.errors(include_url=False, include_context=False, include_input=False)
+        return [
+            ".".join(_walk(model, item["loc"])[0])
+            for item in items
+            if item["type"] == "extra_forbidden"
+        ]
+    return []
+
+
 def identity_of(section: StrictModel) -> dict[str, Any]:
     """Return what distinguishes a section: required values, the names of variants, and all that is
     not a default. Of a model or data source only the identity counts, not what it is called.

@@ -67,7 +67,13 @@ def check() -> None:
     console.print(f"{project.configs}: right.")
     console.print(f"  {len(catalog.datasets)} datasets: {', '.join(catalog.datasets)}")
     console.print(f"  {len(catalog.members)} (dataset, pool member) pairs")
-    console.print(f"  {len(catalog.experiments)} experiments: {', '.join(catalog.experiments)}")
+    swept = {key for one in catalog.sweeps.values() for key in one.experiments}
+    single = [key for key in catalog.experiments if key not in swept]
+    console.print(f"  {len(single)} experiments: {', '.join(single)}")
+    for name, one in catalog.sweeps.items():
+        equal = f", {one.collapsed} of them equal to others" if one.collapsed else ""
+        points = f"{len(one.sweep.points)} points{equal}"
+        console.print(f"  sweep {name}: {points}: {len(one.experiments)} experiments")
 
 
 @app.command()

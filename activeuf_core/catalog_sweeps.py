@@ -1,0 +1,98 @@
+"""From the points of sweeps to experiments: one partition per distinct recipe.
+
+A swept parameter that a point's chosen method does not have is left out of that point (an
+acquisition function without `ucb_beta` does not become two experiments that differ in nothing), and
+points whose resolved configs are equal are one experiment. How many collapsed is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from activeuf_core.catalog_files import ExperimentFile, experiment_file
+from activeuf_core.config import check_key, unknown_keys
+from activeuf_core.errors import ConfigError
+from activeuf_core.fingerprint import canonical_json
+from activeuf_core.stages import stage_of
+from activeuf_core.sweeps import Sweep, experiment_of, point_key
+
+SECTIONS = {"preference_dataset": "loop", "dpo_model": "dpo_model", "reward_model": "reward_model"}
+"""Assets whose settings can be swept → where those stand in an experiment file."""
+
+
+@dataclass
+class SweepExperiments:
+    """The experiments of one sweep. `same_as`: points that are another experiment under another
+    name, by key.
+    """
+
+    sweep: Sweep
+    experiments: dict[str, ExperimentFile] = field(default_factory=dict)
+    same_as: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def collapsed(self) -> int:
+        """How many points are no partition of their own."""
+        return len(self.sweep.points) - len(self.experiments)
+
+
+def experiments_of(sweep: Sweep, folder: Path) -> SweepExperiments:
+    """Return the experiments of a sweep by key.
+
+    Raises: ConfigError for a point that is wrong, and for a parameter that no point uses.
+    """
+    reader = _Points(sweep, folder)
+    found = SweepExperiments(sweep)
+    used: set[str] = set()
+    for point in sweep.points:
+        kept = reader.without_ignored(point)
+        used |= set(kept)
+        key = check_key(point_key(sweep.name, kept, sweep.swept), "experiment", sweep.path)
+        if key not in found.experiments:
+            found.experiments[key] = reader.file(kept)
+    unused = sorted({name for point in sweep.points for name in point} - used)
+    if unused:
+        raise ConfigError(
+            f"{sweep.path}: parameter {unused[0]!r} is no setting of any point. Correct its name: "
+            "it is a dotted key of an experiment file."
+        )
+    return found
+
+
+@dataclass
+class _Points:
+    """Reads points, each section of a stage checked once however many points share it."""
+
+    sweep: Sweep
+    folder: Path
+    _ignored: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _files: dict[str, ExperimentFile] = field(default_factory=dict)
+
+    def file(self, point: Mapping[str, Any]) -> ExperimentFile:
+        """Return a point as an experiment file."""
+        key = canonical_json(dict(point))
+        if key not in self._files:
+            body = experiment_of(point)
+            self._files[key] = experiment_file(body, self.sweep.path, self.folder)
+        return self._files[key]
+
+    def without_ignored(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a point without the swept parameters that its methods do not have."""
+        file = self.file(point)
+        ignored = [name for asset in SECTIONS for name in self._unknown(asset, file)]
+        return {
+            name: value
+            for name, value in point.items()
+            if name not in self.sweep.swept or name not in ignored
+        }
+
+    def _unknown(self, asset: str, file: ExperimentFile) -> tuple[str, ...]:
+        section = file.section(asset, "")
+        key = f"{asset} {canonical_json(section)}"
+        if key not in self._ignored:
+            unknown = unknown_keys(stage_of(asset).config, section)
+            self._ignored[key] = tuple(f"{SECTIONS[asset]}.{name}" for name in unknown)
+        return self._ignored[key]
