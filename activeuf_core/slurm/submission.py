@@ -31,6 +31,8 @@ log = logging.getLogger("activeuf.slurm")
 Standing = Literal["submitting", "held", "released", "refused", "abandoned"]
 RELEASE_SEEN_S = 8.0
 """slurmctld writes its state every five seconds at most: what it did before that is kept."""
+FRESH_S = 1.0
+"""How long the id of an sbatch, counted from its call, is trusted without a look at the queue."""
 HELD_BY_USER = "JobHeldUser"
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 60.0
 REFUSED_TRIES = 2
@@ -49,7 +51,7 @@ class _Progress:
     refusal: str = ""
     is_not_sent: bool = False
     released_at: float | None = None
-    is_fresh: bool = False
+    fresh_until: float = 0.0
     trouble: str = ""
     is_unknown: bool = False
     """The last sbatch got no answer, which says less than a refusal in SLURM's own words."""
@@ -159,6 +161,7 @@ class Submissions:
         reach("before-sbatch")
         self.ledger.mark_submitting(wave.token)
         progress.missing_since, progress.looks_missing = None, 0
+        called = self.clock()
         try:
             answer = self.scheduler.submit(self.arguments(wave))
         except UnreachableError as error:
@@ -175,7 +178,8 @@ class Submissions:
         else:
             reach("after-sbatch")
             slurm_id = self.ledger.mark_submitted(wave.token, answer)
-            progress.trouble, progress.is_fresh = "", slurm_id == answer
+            progress.trouble = ""
+            progress.fresh_until = called + FRESH_S if slurm_id == answer else 0.0
             reach("after-id")
             return self._release(wave, slurm_id, None)
         self._wait_longer(wave, progress)
@@ -208,12 +212,13 @@ class Submissions:
     def _release(self, wave: Wave, slurm_id: int, rows: Collection[QueueRow] | None) -> Standing:
         """Let a wave run, and write that down once the queue has shown it for long enough.
 
-        An id is trusted in the moment that sbatch prints it, and later only beside our name.
+        An id is trusted in the moment that sbatch prints it, and later only beside our name: a
+        controller that crashes in between may have given it to somebody's held job.
         """
         progress = self._of(wave.token)
         ours = [row for row in rows or () if row.array_id == slurm_id]
         is_held = any(row.reason == HELD_BY_USER for row in ours if row.phase == "queued")
-        if is_held or progress.is_fresh:
+        if is_held or self.clock() < progress.fresh_until:
             self._call_release(slurm_id, progress)
         elif ours and progress.released_at is None:
             progress.released_at = self.clock()  # by the process that we go on for
@@ -223,7 +228,7 @@ class Submissions:
         return "held"
 
     def _call_release(self, slurm_id: int, progress: _Progress) -> None:
-        progress.is_fresh = False
+        progress.fresh_until = 0.0
         if self.clock() < progress.next_try:
             return
         try:

@@ -6,8 +6,9 @@ and the task wrapper starts it in place of `python`. What it does per unit stand
 ACTIVEUF_BEHAVIOUR names, in a file `<asset>@<partition>` or else `default`; without one it makes a
 small artifact at once. Words, separated by blanks: a number (seconds of work), `fails` (a permanent
 error), `stumbles` (a retryable one), `exits` (code 7, no reason), `silent` (code 0, no artifact),
-`dies` (SIGKILL), `eats` (memory until it is killed), `hangs`, `checkpoints` (a checkpoint every
-0.2 s, and goes on from the last), `once` (the words before it hold for the first try only).
+`dies` (SIGKILL), `eats` (memory until it is killed), `hangs`, `waits` (until the folder has a file
+`go`), `checkpoints` (a checkpoint every 0.2 s, and goes on from the last), `once` (the words before
+it hold for the first try only).
 
 Each start appends a line to `<behaviour>/log`: asset, partition, SLURM job id, restart, pid. That
 is how a test counts who worked. Standard library only.
@@ -61,7 +62,7 @@ def work(unit: dict[str, Any], folder: Path) -> bool:
     if "eats" in words:
         eaten = [bytearray(50_000_000) for _ in range(200)]
         sys.stdout.write(f"still alive with {len(eaten)} blocks\n")
-    while "hangs" in words:
+    while "hangs" in words or ("waits" in words and not may_go()):
         time.sleep(STEP_S)
     write(folder / "output" / "value.json", {"asset": unit["asset"], "config": unit["config"]})
     provenance = {"seconds": seconds, "git_commit": "", "libraries": {}}
@@ -120,6 +121,12 @@ def spend(seconds: float, checkpoints: Path | None) -> None:
             partial = path.with_name(f".done.{os.getpid()}")
             partial.write_text(str(done))
             partial.replace(path)
+
+
+def may_go() -> bool:
+    """Whether those that wait may go on; without a folder nobody can say so."""
+    behaviour = behaviour_folder()
+    return behaviour is None or (behaviour / "go").exists()
 
 
 def behaviour_folder() -> Path | None:

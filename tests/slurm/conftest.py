@@ -41,20 +41,23 @@ def own_cluster(slurm_installed: None) -> Iterator[SandboxCluster]:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rig(tmp_path: Path, cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """A small project on the session's cluster."""
-    return _rig(tmp_path, cluster, monkeypatch)
+    yield from _rig(tmp_path, cluster, monkeypatch)
 
 
 @pytest.fixture
-def own_rig(tmp_path: Path, own_cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def own_rig(
+    tmp_path: Path, own_cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Rig]:
     """A small project on a cluster that the test may break."""
-    return _rig(tmp_path, own_cluster, monkeypatch)
+    yield from _rig(tmp_path, own_cluster, monkeypatch)
 
 
-def _rig(folder: Path, cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def _rig(folder: Path, cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     rig = Rig(folder, cluster)
     cluster.use(monkeypatch)
     for name, value in rig.variables.items():
         monkeypatch.setenv(name, value)
-    return rig
+    yield rig
+    rig.close()

@@ -120,6 +120,10 @@ class Rig:
         """Say what the payload does: for one node, or for all that are told nothing else."""
         (self.behaviour / ("@".join(node) if node else "default")).write_text(words)
 
+    def go(self) -> None:
+        """Let payloads that were told `waits` go on."""
+        (self.behaviour / "go").touch()
+
     # Runs -------------------------------------------------------------------------------------
 
     def launcher(self) -> SlurmLauncher:
@@ -151,18 +155,21 @@ class Rig:
                     break
         return seen
 
-    @contextlib.contextmanager
     def orchestrator(
         self, *nodes: Node, crash: str = "", crash_with: str = "SIGKILL"
-    ) -> Iterator[Orchestrator]:
-        """Start a driver in a process of its own; it is killed when the block ends."""
+    ) -> Orchestrator:
+        """Start a driver in a process of its own; it is killed when its block or the test ends.
+
+        Args: crash: a place of `crash_points`; the driver gets the signal `crash_with` there.
+        """
         words = ["@".join(node) for node in nodes or (A,)]
         command = [sys.executable, "-m", "tests.slurm.driver", *words]
-        found = Orchestrator(self, command, crash, crash_with)
-        try:
-            yield found
-        finally:
-            found.kill()
+        return Orchestrator(self, command, crash, crash_with)
+
+    def close(self) -> None:
+        """Kill the drivers that still run."""
+        for one in self.orchestrators:
+            one.kill()
 
     # What happened ----------------------------------------------------------------------------
 
@@ -266,6 +273,14 @@ class Orchestrator:
                 stderr=errors,
             )
 
+    def __enter__(self) -> Orchestrator:
+        """Return itself: it lives for a block."""
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        """Kill it."""
+        self.kill()
+
     def events(self, *kinds: str) -> list[Mapping[str, Any]]:
         """Return what it told, of all kinds or of some."""
         lines = self.path.read_text().splitlines(keepends=True)
@@ -299,6 +314,10 @@ class Orchestrator:
     def send(self, number: int) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
+
+    def thaw(self) -> None:
+        """Let it go on after a SIGSTOP."""
+        self.send(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill it where it stands, if it still runs."""

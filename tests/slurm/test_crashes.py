@@ -33,56 +33,56 @@ def assert_made_exactly_once(rig: Rig) -> None:
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_killed_at_a_boundary_and_materialized_again(rig: Rig, boundary: str) -> None:
-    with rig.orchestrator(crash=boundary) as first:
-        assert first.wait() == -signal.SIGKILL
-        assert first.mark.exists()
+    first = rig.orchestrator(crash=boundary)
+    assert first.wait() == -signal.SIGKILL
+    assert first.mark.exists()
     assert completed(rig.run()) == {A}
     assert_made_exactly_once(rig)
 
 
 def test_killed_while_the_job_runs(rig: Rig) -> None:
     rig.tell("2")
-    with rig.orchestrator() as first:
-        rig.wait_for_worker()
-        first.kill()
-    with rig.orchestrator() as second:
-        assert second.wait() == 0
-        assert second.events("Attached")
-        assert not second.events("Submitted")
+    first = rig.orchestrator()
+    rig.wait_for_worker()
+    first.kill()
+    second = rig.orchestrator()
+    assert second.wait() == 0
+    assert second.events("Attached")
+    assert not second.events("Submitted")
     assert_made_exactly_once(rig)
 
 
 def test_killed_while_the_job_runs_and_back_after_its_end(rig: Rig) -> None:
     rig.tell("1")
-    with rig.orchestrator() as first:
-        rig.wait_for_worker()
-        first.kill()
+    first = rig.orchestrator()
+    rig.wait_for_worker()
+    first.kill()
     rig.wait_until(rig.is_complete)
-    with rig.orchestrator() as second:
-        assert second.wait() == 0
-        assert [event["is_adopted"] for event in second.events("Completed")] == [True]
+    second = rig.orchestrator()
+    assert second.wait() == 0
+    assert [event["is_adopted"] for event in second.events("Completed")] == [True]
     assert_made_exactly_once(rig)
 
 
 def test_killed_again_and_again(rig: Rig) -> None:
     for boundary in ("after-attempt", "after-intent", "before-sbatch", "after-sbatch", "after-id"):
-        with rig.orchestrator(crash=boundary) as doomed:
-            doomed.mark.unlink(missing_ok=True)
-            doomed.wait()
+        doomed = rig.orchestrator(crash=boundary)
+        doomed.mark.unlink(missing_ok=True)
+        doomed.wait()
     assert completed(rig.run()) == {A}
     assert_made_exactly_once(rig)
 
 
 def test_interrupted_it_names_what_goes_on_and_the_next_attaches(rig: Rig) -> None:
     rig.tell("2")
-    with rig.orchestrator() as first:
-        rig.wait_for_worker()
-        first.send(signal.SIGTERM)
-        assert first.wait() == 130
-        job_id = first.events("Submitted")[0]["job_id"]
-        named = first.events("Ended")[0]["left_behind"]
-        assert named == {job_id: f"private job {rig.workers()[0].slurm_job_id}"}
-    with rig.orchestrator() as second:
-        assert second.wait() == 0
-        assert second.events("Attached")[0]["job_id"] == job_id
+    first = rig.orchestrator()
+    rig.wait_for_worker()
+    first.send(signal.SIGTERM)
+    assert first.wait() == 130
+    job_id = first.events("Submitted")[0]["job_id"]
+    named = first.events("Ended")[0]["left_behind"]
+    assert named == {job_id: f"private job {rig.workers()[0].slurm_job_id}"}
+    second = rig.orchestrator()
+    assert second.wait() == 0
+    assert second.events("Attached")[0]["job_id"] == job_id
     assert_made_exactly_once(rig)
