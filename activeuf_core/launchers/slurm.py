@@ -29,6 +29,7 @@ from activeuf_core.launchers.local import tail_of
 from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.slurm import cancellation, evidence
 from activeuf_core.slurm.cluster import Resources, SlurmCluster
+from activeuf_core.slurm.disk import FullDisk
 from activeuf_core.slurm.failure_classes import FAILURES, FailureClass
 from activeuf_core.slurm.failures import Ending, classify, explain, pending_problem
 from activeuf_core.slurm.looks import Looks
@@ -94,6 +95,7 @@ class SlurmLauncher:
             self._scheduler, self._ledger, self._opener.arguments, cluster.settle_s, cluster.lease_s
         )
         self._submissions.prepare = self._opener.prepare
+        self._full_disk = FullDisk()
         self._waves: dict[str, Wave] = {}
         self._jobs: dict[str, _Tracked] = {}
         self._whole: Collection[str] = ()
@@ -136,21 +138,10 @@ class SlurmLauncher:
             self._whole = self._transport.bring_back(waves, open_jobs)
         retries: list[_Retry] = []
         for wave in list(self._waves.values()):
-            rows = self._looks.rows(wave.token) if is_fresh else None
-            if is_fresh or self._ledger.slurm_id(wave.token) is None:
-                self._heed_wishes(wave)
-            if not any(tracked.is_open for tracked in self._jobs_of(wave)):
-                self._close_if_done(wave)  # before it was submitted
-                continue
-            standing = self._submissions.step(wave, rows)
-            if rows is not None:
-                self._cancel_strays(wave, rows)
-            for tracked in self._jobs_of(wave):
-                if tracked.is_open:
-                    retries += self._update(wave, tracked, standing, is_fresh)
-            if is_fresh:
-                self._close_if_done(wave)
-        self._retry(retries)
+            with self._full_disk.survived():
+                retries += self._carry_on(wave, is_fresh)
+        with self._full_disk.survived():
+            self._retry(retries)
         return {job_id: tracked.state for job_id, tracked in self._jobs.items()}
 
     def cancel(self, job_ids: Collection[str]) -> None:
@@ -182,7 +173,8 @@ class SlurmLauncher:
                     row = self._row(tracked)
                     if row is not None and row.phase == "queued":  # requeued though it was done
                         self._cancel(wave.token, [row.task_id])
-            self._close_if_done(wave)
+            with self._full_disk.survived():
+                self._close_if_done(wave)
         return {
             job_id: self._task_id(tracked)
             for job_id, tracked in self._jobs.items()
@@ -263,6 +255,25 @@ class SlurmLauncher:
         return UNDECIDED if tracked.is_found and not tracked.was_alive else attempt.job_id
 
     # ------------------------------------------------------------------------ watching
+
+    def _carry_on(self, wave: Wave, is_fresh: bool) -> list[_Retry]:
+        """Bring a wave as far as it gets; return the jobs that are to be tried again."""
+        rows = self._looks.rows(wave.token) if is_fresh else None
+        if is_fresh or self._ledger.slurm_id(wave.token) is None:
+            self._heed_wishes(wave)
+        if not any(tracked.is_open for tracked in self._jobs_of(wave)):
+            self._close_if_done(wave)  # before it was submitted
+            return []
+        standing = self._submissions.step(wave, rows)
+        if rows is not None:
+            self._cancel_strays(wave, rows)
+        retries: list[_Retry] = []
+        for tracked in self._jobs_of(wave):
+            if tracked.is_open:
+                retries += self._update(wave, tracked, standing, is_fresh)
+        if is_fresh:
+            self._close_if_done(wave)
+        return retries
 
     def _heed_wishes(self, wave: Wave) -> None:
         """End the jobs that a person cancelled from another process."""

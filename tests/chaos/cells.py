@@ -60,13 +60,15 @@ def cell(
 
 
 def cells_for(
-    actor: str, fault: str, values: tuple[str, ...], **options: bool | float | int
+    actor: str, fault: str, values: tuple[str, ...], *, limit_s: float = 90.0
 ) -> Callable[[Callable[[World, str], None]], Callable[[World, str], None]]:
     """Declare one cell per value; `fault` holds `{}` for it."""
 
     def declare(play: Callable[[World, str], None]) -> Callable[[World, str], None]:
-        for value in values:
-            CELLS.append(Cell(actor, fault.format(value), _bound(play, value), **options))  # type: ignore[arg-type]
+        CELLS.extend(
+            Cell(actor, fault.format(value), _bound(play, value), limit_s=limit_s)
+            for value in values
+        )
         return play
 
     return declare

@@ -14,8 +14,9 @@ SCRIPT = """#!/bin/bash
 here={folder}
 printf '%s\\n' {name} >> "$here/calls"
 PATH=${{PATH//"$here:"/}}
+given=("$@")
 fired() {{ : > "$here/{name}.fired"; }}
-once() {{ mkdir "$here/{name}.once" 2> /dev/null || exec {name} "$@"; fired; }}
+once() {{ mkdir "$here/{name}.once" 2> /dev/null || exec {name} "${{given[@]}}"; fired; }}
 if [[ -e "$here/{name}.fault" ]]; then . "$here/{name}.fault"; fi
 exec {name} "$@"
 """

@@ -205,6 +205,14 @@ class World(Rig):
         time.sleep(0.3)
         return True
 
+    def make_what_comes_before(self) -> None:
+        """Make the inputs of the nodes anew, for a home that was replaced."""
+        self._make_what_comes_before()
+
+    def was_cancelled(self) -> bool:
+        """Whether a job of ours was cancelled."""
+        return any(job.state.startswith("CANCELLED") for job in self.jobs())
+
     def run_tool(self, *command: str) -> None:
         """Run a command of this machine; it must succeed."""
         subprocess.run(command, check=True, capture_output=True, timeout=30)

@@ -3,6 +3,8 @@
 from tests.chaos.faults import (
     accounting,
     controller,
+    dagster,
+    disk,
     node,
     orchestrator,
     preemption,
@@ -13,6 +15,8 @@ from tests.chaos.faults import (
 __all__ = [
     "accounting",
     "controller",
+    "dagster",
+    "disk",
     "node",
     "orchestrator",
     "preemption",

@@ -51,7 +51,7 @@ def without_id(world: World) -> None:
 @cell(ACTOR, "a garbage id")
 def garbage(world: World) -> None:
     """The job is found by its token."""
-    world.commands.disturb("sbatch", 'once; sbatch "$@" > /dev/null; echo "Submitted batch jöb"')
+    world.commands.disturb("sbatch", 'once; sbatch "$@" > /dev/null; echo "a batch jöb"; exit 0')
     world.finish()
     world.prove(world.commands.has_fired("sbatch"), "sbatch.fired")
     world.demand_single_work()
@@ -60,7 +60,7 @@ def garbage(world: World) -> None:
 @cell(ACTOR, "the id of no job")
 def wrong_id(world: World) -> None:
     """A number is believed once; the queue then knows better."""
-    world.commands.disturb("sbatch", 'once; sbatch "$@" > /dev/null; echo 987654')
+    world.commands.disturb("sbatch", 'once; sbatch "$@" > /dev/null; echo 987654; exit 0')
     world.finish()
     world.prove(world.commands.has_fired("sbatch"), "sbatch.fired")
 
