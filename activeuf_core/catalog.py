@@ -128,12 +128,15 @@ class Catalog:
 
     def partitions(self, asset: str) -> tuple[str, ...]:
         """Return the partitions of an asset."""
-        dimension = stage_of(asset).dimension
-        known = {
-            "dataset": tuple(self.datasets),
-            "member": self.members,
-            "experiment": tuple(self.experiments),
-            "none": (UNPARTITIONED,),
+        return tuple(self._known(stage_of(asset).dimension))
+
+    def _known(self, dimension: str) -> Mapping[str, Any]:
+        """Return the partitions of a dimension as the keys of a mapping, in order."""
+        known: Mapping[str, Mapping[str, Any]] = {
+            "dataset": self.datasets,
+            "member": self._dataset_of_member,
+            "experiment": self.experiments,
+            "none": {UNPARTITIONED: None},
         }
         return known[dimension]
 
@@ -166,7 +169,7 @@ class Catalog:
         """
         key = (asset, partition)
         if key not in self._resolved:
-            if partition not in self.partitions(asset):
+            if partition not in self._known(stage_of(asset).dimension):
                 known = choose_from(partition, self.partitions(asset))
                 raise ConfigError(f"{asset} has no partition {partition!r}; {known}.")
             section, where = self._section(stage_of(asset), partition)

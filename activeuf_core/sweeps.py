@@ -11,6 +11,7 @@ Format: https://docs.wandb.ai/guides/sweeps/sweep-config-keys/. What concerns an
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import math
@@ -85,7 +86,7 @@ class Sweep:
     points: tuple[Mapping[str, Any], ...]
     """Of every point, all parameters by dotted key."""
 
-    @property
+    @functools.cached_property
     def swept(self) -> frozenset[str]:
         """The parameters that differ between points: what a point's key names."""
         first = self.points[0]
