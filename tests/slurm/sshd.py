@@ -38,7 +38,9 @@ class SshServer:
             self._make_key(self.folder / name)
         host_key = (self.folder / "host.pub").read_text()
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {host_key}")
-        given = " ".join(f'"{name}={value}"' for name, value in variables.items())
+        # A shell inside a shell reads no ~/.bashrc, and a person's own may take its time.
+        inside = {**variables, "SHLVL": "2"}
+        given = " ".join(f'"{name}={value}"' for name, value in inside.items())
         settings = {
             "Port": self.port,
             "ListenAddress": "127.0.0.1",
