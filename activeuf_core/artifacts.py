@@ -16,7 +16,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -199,7 +198,7 @@ class ArtifactStore:
     def _set_aside(self, target: Path) -> None:
         if target.exists() or target.is_symlink():
             self.layout.trash.mkdir(parents=True, exist_ok=True)
-            aside = f"{target.parent.name}-{target.name}-{secrets.token_hex(4)}"
+            aside = f"{target.parent.name}-{target.name}-{os.urandom(4).hex()}"
             os.rename(target, self.layout.trash / aside)
 
 
@@ -242,7 +241,7 @@ def file_sha256(path: Path) -> str:
 def _write_partial(path: Path, value: Any) -> Path:
     """Write a value to a file beside `path`, flushed to disk; return that file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     with partial.open("w", encoding="utf-8") as handle:
         json.dump(value, handle, indent=1, allow_nan=False)
         handle.write("\n")

@@ -14,7 +14,6 @@ flow.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -44,6 +43,8 @@ class LaunchError(ActiveUFError, RuntimeError):
 
 def choose_from(value: object, allowed: Iterable[str]) -> str:
     """Say what was allowed, the nearest spelling first: the end of a message about a wrong name."""
+    import difflib  # only a wrong name needs it, and every SLURM task imports this module
+
     names = sorted(allowed)
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

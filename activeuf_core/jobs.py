@@ -6,7 +6,7 @@ load, and each is published on its own as soon as it is done. Standard library o
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -70,7 +70,7 @@ class Job:
 def new_job_id(asset: str) -> str:
     """Return a job id that sorts by time and says what the job makes."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return f"{stamp}-{asset}-{secrets.token_hex(3)}"
+    return f"{stamp}-{asset}-{os.urandom(3).hex()}"
 
 
 def load_job(path: Path) -> Job:

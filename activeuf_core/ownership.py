@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import time
 from collections.abc import Iterator
 
@@ -83,7 +82,7 @@ class Ownership:
         return {
             "restart": restart,
             "slurm_job_id": os.environ.get("SLURM_JOB_ID", ""),
-            "host": os.environ.get("SLURMD_NODENAME") or platform.node(),
+            "host": os.environ.get("SLURMD_NODENAME") or os.uname().nodename,
             "pid": os.getpid(),
             "time": time.time(),
         }

@@ -152,7 +152,7 @@ def test_every_path_arrives(text: str, spec: WaveSpec, run: Run, tmp_path: Path)
     )
     folder = str(tmp_path / part) if not {"%", "\\"} & set(part) else spec.folder
     seen = run(WaveSpec.of(cluster, spec.token, folder, 1, spec.resources))
-    assert seen.arguments == ["-m", "activeuf_core.task", "--wave", folder]
+    assert seen.arguments == ["-S", "-m", "activeuf_core.task", "--wave", folder]
     assert seen.variables["PYTHONPATH"] == seen.variables["PWD"] == str(project)
     assert seen.variables["TMPDIR"] == str(scratch) and scratch.is_dir()
 
@@ -245,7 +245,7 @@ def test_several_tasks_are_started_by_srun_around_the_stage(spec: WaveSpec, run:
     asked = Resources(nodes=2, tasks_per_node=4, cpus=3)
     seen = run(replace(spec, resources=asked)).arguments
     start = ["srun", "--nodes=2", "--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=3"]
-    assert seen[4:] == ["--", *start, "--kill-on-bad-exit=1"]
+    assert seen[5:] == ["--", *start, "--kill-on-bad-exit=1"]
 
 
 @pytest.mark.parametrize("kind", ["pyxis", "apptainer"])
@@ -253,7 +253,7 @@ def test_several_tasks_in_an_image(kind: Any, spec: WaveSpec, run: Run) -> None:
     box = Container(kind=kind, image="i", python="/opt/python")
     seen = run(replace(spec, container=box, resources=Resources(nodes=2, gpus=1)))
     tail = ["--container-image=i"] if kind == "pyxis" else ["apptainer", "exec", "--nv", "i"]
-    assert seen.arguments[5] == "srun" and seen.arguments[-len(tail) :] == tail
+    assert seen.arguments[6] == "srun" and seen.arguments[-len(tail) :] == tail
     assert seen.variables["ACTIVEUF_STAGE_PYTHON"] == "/opt/python"
 
 
