@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from activeuf_core.artifacts import ArtifactStore
+from activeuf_core.crash_points import reach
 from activeuf_core.errors import ActiveUFError, LaunchError
 from activeuf_core.jobs import Job
 from activeuf_core.launchers.base import Target
@@ -49,9 +50,12 @@ OF_STATES = (
     *("--exclude=/runs/*/job.json", "--exclude=/runs/*/node-job.json"),
     *("--exclude=/runs/*/stage.json", "--include=/slurm/*/slurm*.log", "--exclude=/slurm/*/*"),
 )
+PARTIAL = 23
+"""rsync's exit code when a file could not be copied, such as a link to nowhere. On the way here
+that is no harm: what counts is checked file by file."""
 VANISHED = 24
 """rsync's exit code when a file was replaced under its hands: the next look gets it."""
-FOR_GOOD = (1, 2, 3, 4, 11, 13, 23)
+FOR_GOOD = (1, 2, 3, 4, 11, 13, PARTIAL)
 """rsync's exit codes for wrong options, versions and files; the others are of the connection."""
 NOTED = ".newest-on-cluster"
 # Reads `asset/fingerprint` words; says which artifacts are there and how new checkpoints are.
@@ -72,7 +76,10 @@ class Errand:
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
-        self._error: Exception | None = None
+        self._error: Exception = LaunchError(
+            "a transfer ended by an error of our own; see the log."
+        )
+        self._has_worked = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -81,13 +88,14 @@ class Errand:
         self._thread.join(patience_s)
         if self._thread.is_alive():
             return False
-        if self._error is not None:
+        if not self._has_worked:
             raise self._error
         return True
 
     def _run(self) -> None:
         try:
             self._work()
+            self._has_worked = True
         except (ActiveUFError, OSError) as error:
             self._error = error
 
@@ -110,8 +118,9 @@ class Mirror:
 
         Raises: UnreachableError when it may work later, LaunchError when it cannot work.
         """
-        errand = self._pushes.pop(wave.path, None) or Errand(lambda: self.push(names))
-        is_done = errand.is_done(PATIENCE_S)
+        under_way = self._pushes.pop(wave.path, None)
+        errand = under_way or Errand(lambda: self.push(names))
+        is_done = errand.is_done(0.0 if under_way else PATIENCE_S)
         if not is_done:
             self._pushes[wave.path] = errand
         return is_done
@@ -143,6 +152,8 @@ class Mirror:
     def push(self, names: Sequence[str]) -> None:
         """Bring files and folders of the home there, however long it takes. Raises: LaunchError."""
         done = self._connection.run_text(shlex.join(["mkdir", "-p", "--", self.home]), 30.0)
+        if done.returncode is None:
+            raise UnreachableError(done.stderr)
         if done.returncode != 0:
             raise LaunchError(f"{self._where()} cannot be made: {done.stderr.strip()}")
         options = ["--perms", "--keep-dirlinks"]
@@ -178,15 +189,12 @@ class Mirror:
 
     def _fetch(self, targets: Sequence[Target]) -> set[Target]:
         """Bring artifacts here; return those that are still on their way."""
-        if self._fetching is None and targets:
-            self._fetching = Errand(lambda: self._fetch_all(targets))
-        if self._fetching is not None:
-            try:
-                if self._fetching.is_done(PATIENCE_S):
-                    self._fetching = None
-            except (ActiveUFError, OSError):
-                self._fetching = None
-                raise
+        errand, self._fetching = self._fetching, None
+        patience_s = 0.0
+        if errand is None and targets:
+            errand, patience_s = Errand(lambda: self._fetch_all(targets)), PATIENCE_S
+        if errand is not None and not errand.is_done(patience_s):
+            self._fetching = errand
         return {
             target
             for target in targets
@@ -201,6 +209,7 @@ class Mirror:
             self._incoming.home.mkdir(parents=True, exist_ok=True)
             options = ["--ignore-missing-args"]
             self._rsync(options, f"{self._there()}/", f"{self._incoming.home}/", names, None)
+            reach("before-adoption")
             for asset, fingerprint in mine:
                 folder = self._incoming.artifact(asset, fingerprint)
                 found = self._store.adopt(asset, fingerprint, folder)
@@ -234,7 +243,7 @@ class Mirror:
         names: Sequence[str],
         timeout_s: float | None = STATE_TIMEOUT_S,
     ) -> None:
-        """Copy names below one folder to another. Raises: LaunchError, see `_refuse`."""
+        """Copy names below one folder to another. Raises: LaunchError, see `_failure`."""
         if not names:
             return
         self._connection.connect()
@@ -255,7 +264,9 @@ class Mirror:
             raise NotSentError("there is no `rsync` on this machine. Install it.") from None
         except subprocess.TimeoutExpired:
             raise UnreachableError(f"rsync with {self._where()} took too long.") from None
-        if done.returncode not in (0, VANISHED):
+        if done.returncode == PARTIAL and "--ignore-missing-args" in options:
+            log.info("not all of %s came: %s", self._where(), done.stderr.strip())
+        elif done.returncode not in (0, VANISHED):
             raise self._failure(done)
 
     def _failure(self, done: subprocess.CompletedProcess[str]) -> LaunchError:

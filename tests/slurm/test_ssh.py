@@ -17,6 +17,7 @@ from activeuf_core.artifacts import read_json
 from activeuf_core.errors import LaunchError
 from activeuf_core.jobs import load_job
 from activeuf_core.paths import PROJECT, Layout
+from activeuf_core.slurm import mirror
 from activeuf_core.slurm.ssh import SshTransport
 from activeuf_dagster.events import Completed, Failed, Submitted
 from tests.graph.conftest import write_yaml
@@ -202,7 +203,7 @@ def test_nothing_is_given_up_when_the_way_is_barred_before_the_submission(far: F
     assert far.rig.attempts() == 1
 
 
-@pytest.mark.parametrize("boundary", ["after-intent", "after-sbatch"])
+@pytest.mark.parametrize("boundary", ["after-intent", "after-sbatch", "before-adoption"])
 def test_killed_at_a_boundary_the_next_goes_on(far: Far, boundary: str) -> None:
     with far.rig.orchestrator(crash=boundary) as first:
         assert first.wait() == -signal.SIGKILL
@@ -226,6 +227,23 @@ def test_a_retry_goes_on_from_the_checkpoint_there(far: Far) -> None:
     assert (Path(job["units"][0]["checkpoints"]) / ".newest-on-cluster").exists()
     there = far.layout.attempts(A[0], far.rig.fingerprint(A))
     assert sorted(os.listdir(there)) == ["001.json", "002.json"]
+
+
+def test_copies_that_take_long_go_on_beside_all_else(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "PATIENCE_S", 0.0)
+    nodes = far.rig.add_experiments(2)
+    assert completed(far.rig.run(*nodes)) == set(nodes)
+
+
+def test_a_link_to_nowhere_in_an_artifact_is_left_out(far: Far) -> None:
+    far.rig.tell("1")
+    far.rig.run(until=lambda event: isinstance(event, Submitted))
+    fingerprint = far.rig.fingerprint(A)
+    far.rig.wait_until(far.layout.manifest(A[0], fingerprint).exists)
+    (far.layout.artifact(A[0], fingerprint) / "link").symlink_to("/nowhere")
+    assert completed(far.rig.run()) == {A}
 
 
 def test_secrets_are_gone_there_when_the_wave_is_done(
