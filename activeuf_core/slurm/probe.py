@@ -63,12 +63,10 @@ def _findings(
     yield _finding("python", where)
     if expected["shares_files"]:
         yield from _exchange(folder)
-    yield _libraries()
     yield _variables(expected["environment"])
     yield _gpus(int(expected["gpus"]))
     yield _scratch()
-    if prefix:
-        yield _ranks(folder, prefix, int(expected["tasks"]), int(expected["nodes"]))
+    yield from _stage(folder, prefix, int(expected["tasks"]), int(expected["nodes"]))
 
 
 def _exchange(folder: Path) -> Iterator[Finding]:
@@ -104,14 +102,6 @@ def is_free(path: Path) -> bool:
         return True
 
 
-def _libraries() -> Finding:
-    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
-    if not missing:
-        return _finding("libraries", "all there")
-    remedy = "install the project's requirements.lock for that interpreter, or name another one"
-    return _finding("libraries", f"missing: {', '.join(missing)}", remedy)
-
-
 def _variables(names: Sequence[str]) -> Finding:
     missing = [name for name in names if name not in os.environ]
     text = f"not set: {', '.join(missing)}" if missing else "lines ran, variables are set"
@@ -143,28 +133,37 @@ def _scratch() -> Finding:
     return _finding("scratch", f"{folder} is writable, {free:.0f} GB free")
 
 
-def _ranks(folder: Path, prefix: Sequence[str], tasks: int, nodes: int) -> Finding:
-    """Start one process per task, as a stage of several tasks would be."""
+def _stage(folder: Path, prefix: Sequence[str], tasks: int, nodes: int) -> Iterator[Finding]:
+    """Start what a stage would be: a process per task, of an interpreter with its libraries."""
     python = os.environ.get(task.STAGE_PYTHON) or sys.executable
     command = [*prefix, python, "-m", __spec__.name, "--rank", str(folder)]
+    said = ""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=RANK_TIMEOUT_S, check=False
         )
+        said = done.stderr.strip()[-500:]
     except (OSError, subprocess.TimeoutExpired) as error:
-        return _finding("tasks", f"srun: {error}", "look at what srun says")
+        said = str(error)
     ranks = [read_json(path) for path in sorted((folder / RANKS).glob("*.json"))]
-    hosts = {rank["host"] for rank in ranks}
-    if len(ranks) == tasks and len(hosts) == nodes:
-        return _finding("tasks", f"{tasks} on {', '.join(sorted(hosts))}")
-    said = done.stderr.strip()[-500:]
-    text = f"{tasks} on {nodes} nodes asked for, {len(ranks)} on {len(hosts)} began: {said}"
-    return _finding("tasks", text, "see what srun says; in an image it needs the image's python")
+    hosts = sorted({rank["host"] for rank in ranks})
+    if len(ranks) != tasks or len(hosts) != nodes:
+        text = f"{tasks} on {nodes} nodes asked for, {len(ranks)} on {len(hosts)} began: {said}"
+        yield _finding("stage", text, f"see why this does not work: {' '.join(command[:-2])}")
+        return
+    yield _finding("stage", f"{tasks} tasks on {', '.join(hosts)}" if tasks > 1 else "starts")
+    missing = sorted({name for rank in ranks for name in rank["missing"]})
+    remedy = f"install the project's requirements.lock for {python}, or name another `python`"
+    if missing:
+        yield _finding("libraries", f"missing: {', '.join(missing)}", remedy)
+    else:
+        yield _finding("libraries", "all there")
 
 
 def _be_a_rank(folder: Path) -> int:
     number = os.environ.get("SLURM_PROCID", "0")
-    write_json(folder / RANKS / f"{number}.json", {"host": host()})
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    write_json(folder / RANKS / f"{number}.json", {"host": host(), "missing": missing})
     return 0
 
 

@@ -102,11 +102,18 @@ class Scheduler:
 
     def cancel(self, name: str, targets: Sequence[str] = ()) -> None:
         """Cancel what is queued or running under a name: all of it, or these ids ("7", "23_4") as
-        far as they bear that name, for an id may be another's by now.
+        far as they bear that name now, for an id may be another's.
 
-        Raises: LaunchError.
+        The queue is asked for that: scancel with a filter takes the waiting rest of an array for
+        one job, and cancels all of it where one task was named (22.05). Raises: LaunchError.
         """
-        self._checked(["scancel", "--me", f"--name={name}", *targets])
+        if not targets:
+            self._checked(["scancel", "--me", f"--name={name}"])
+            return
+        rows = [row for row in self.queue([name]) if row.phase != "ended"]
+        ours = {row.task_id for row in rows} | {str(row.array_id) for row in rows}
+        if named := [target for target in targets if target in ours]:
+            self._checked(["scancel", *named])
 
     def setting(self, name: str) -> str:
         """Return a line of the cluster's configuration, '' when it has none by that name.

@@ -17,7 +17,7 @@ ONE_SHAPE = {"light": {"memory": "200M"}}
 
 def check(rig: Rig, *options: str, **settings: Any) -> Result:
     """Run the check of a cluster file with some settings; nothing of it may be left."""
-    rig.configure(**settings)
+    rig.configure(**{"setup": [], **settings})
     done = CliRunner().invoke(app, ["cluster", "check", "private", *options])
     assert not (rig.layout.home / "checks").exists()
     left = [job.state for job in rig.cluster.jobs_seen() if job.name.startswith("activeuf-check")]
@@ -37,9 +37,9 @@ def test_a_file_that_works_is_said_to_work(rig: Rig) -> None:
 
 def test_gpus_and_nodes_are_counted(rig: Rig) -> None:
     shape = {"gpus": 2, "memory": "200M", "nodes": 2, "tasks_per_node": 2}
-    done = check(rig, stages={"dpo_model": shape}, setup=[], **ONE_SHAPE)
+    done = check(rig, stages={"dpo_model": shape}, **ONE_SHAPE)
     assert "gpus: 2 visible" in done.output, done.output
-    assert f"tasks: 4 on {rig.cluster.nodes[0]}, {rig.cluster.nodes[1]}" in done.output
+    assert f"stage: 4 tasks on {rig.cluster.nodes[0]}, {rig.cluster.nodes[1]}" in done.output
 
 
 def test_more_gpus_than_any_node_has(rig: Rig) -> None:

@@ -94,6 +94,20 @@ def test_one_task_of_an_array_is_cancelled_and_the_others_go_on(rig: Rig) -> Non
     assert [rig.is_complete(node) for node in nodes] == [True, False, True]
 
 
+def test_a_waiting_task_of_an_array_is_cancelled_alone(rig: Rig) -> None:
+    rig.configure(max_parallel=1)
+    nodes = rig.add_experiments(4)
+    rig.tell("hangs", nodes[0])
+    with rig.orchestrator(*nodes) as first:
+        rig.wait_for_worker(nodes[0])
+        assert activeuf("jobs", "cancel", f"{A[0]}[n-0002]").exit_code == 0
+        states = {job["artifacts"][0]: job["state"] for job in shown()}
+        assert states[f"{A[0]}[n-0001]"] == states[f"{A[0]}[n-0003]"] == "PENDING"
+        assert activeuf("jobs", "cancel", f"{A[0]}[n-0000]").exit_code == 0
+        first.wait()
+    assert [rig.is_complete(node) for node in nodes] == [False, True, False, True]
+
+
 def test_the_log_is_shown_and_followed_to_its_end(rig: Rig) -> None:
     job_id = left_running(rig)
     assert "works as told: hangs" in activeuf("jobs", "log", LABEL).output

@@ -12,10 +12,13 @@ from activeuf_core.artifacts import read_json
 from activeuf_core.errors import LaunchError
 from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.slurm.cancellation import by_whom, cancel, targets
+from activeuf_core.slurm.queue import FIELD_END, RECORD_END
 from activeuf_core.slurm.scheduler import Scheduler
 from activeuf_core.slurm.transport import Done, Transport
 from activeuf_core.slurm.waves import Ledger, Owner, Wave
 
+CELLS = ("23", "1", "25", "RUNNING", "0", "0", "0:01", "1", "1", "N/A", "None", "n1")
+TASK_1 = FIELD_END.join([*CELLS, "activeuf-x-1", "activeuf-x-1", ""]) + RECORD_END
 WAVE = Wave("activeuf-x-1", "hpc", ("j0", "j1"), {}, Owner.this_process(), 1.0)
 
 
@@ -34,7 +37,8 @@ class Recorder:
         """Note a command."""
         self.commands.append(list(command))
         self.wished.append(sorted(Ledger(self.layout).unwanted(WAVE.token)))
-        return Done(self.code, "", "Unable to contact slurm controller" if self.code else "")
+        queue = TASK_1 if command[0] == "squeue" else ""
+        return Done(self.code, queue, "Unable to contact slurm controller" if self.code else "")
 
 
 def cancelled(layout: Layout, *job_ids: str, code: int = 0) -> Recorder:
@@ -49,8 +53,9 @@ def test_the_wish_stands_before_slurm_is_told_and_the_end_after(tmp_path: Path) 
     layout = Layout(tmp_path)
     Ledger(layout).mark_submitted(WAVE.token, 23)
     found = cancelled(layout, "j1")
-    assert found.commands == [["scancel", "--me", f"--name={WAVE.token}", "23_1"]]
-    assert found.wished == [["j1"]]
+    assert [command[0] for command in found.commands] == ["squeue", "scancel"]
+    assert found.commands[1] == ["scancel", "23_1"]
+    assert found.wished[0] == ["j1"]
     ended = read_json(RunFolder(layout.run("j1")).ended)
     assert (ended["kind"], ended["message"]) == ("Cancelled", "by me")
 
@@ -61,6 +66,12 @@ def test_without_an_answer_the_wish_stands_and_no_end_is_written(tmp_path: Path)
         cancelled(layout, "j0", "j1", code=1)
     assert Ledger(layout).unwanted(WAVE.token) == {"j0": "by me", "j1": "by me"}
     assert not RunFolder(layout.run("j0")).ended.exists()
+
+
+def test_a_task_that_is_not_in_the_queue_under_our_name_is_left_alone(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    Ledger(layout).mark_submitted(WAVE.token, 23)
+    assert [command[0] for command in cancelled(layout, "j0").commands] == ["squeue"]
 
 
 def test_all_of_a_wave_goes_by_its_name_even_without_an_id(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from activeuf_core.artifacts import read_json, write_json
 from activeuf_core.config import parse
-from activeuf_core.paths import Layout
+from activeuf_core.paths import PROJECT, Layout
 from activeuf_core.slurm import probe
 from activeuf_core.slurm.check import LIGHT, ClusterCheck, shapes
 from activeuf_core.slurm.cluster import ON_CLUSTER, SlurmCluster
@@ -135,11 +135,22 @@ def test_a_scratch_folder_that_is_not_used_is_a_problem(
 
 
 def test_tasks_are_started_and_counted(tmp_path: Path) -> None:
-    assert findings(tmp_path, "env", tasks=1)["tasks"]["text"].startswith("1 on ")
-    assert (
-        "3 on 1 nodes asked for, 1 on 1 began"
-        in findings(tmp_path, "env", tasks=3)["tasks"]["text"]
-    )
+    assert findings(tmp_path, "env")["stage"]["text"] == "starts"
+    found = findings(tmp_path, "env", tasks=3)["stage"]
+    assert "3 on 1 nodes asked for, 1 on 1 began" in found["text"]
+    assert "see why this does not work: env " in found["remedy"]
+
+
+def test_libraries_that_stages_need_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(tmp_path)["libraries"]["text"] == "all there"
+    bare = tmp_path / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    monkeypatch.setenv("ACTIVEUF_STAGE_PYTHON", str(bare))
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    assert findings(tmp_path)["libraries"]["text"].startswith("missing: datasets, lm_eval")
 
 
 def test_both_sides_see_each_others_files_and_locks(tmp_path: Path) -> None:
