@@ -14,7 +14,7 @@ MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
 SLURM_DEMO := $(HOME_FOLDER)/slurm-demo
 SANDBOX := slurm/sandbox
 
-.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos check format lock clean
+.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm check format lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -63,6 +63,9 @@ test: model browser slurm ssh postgres ## run all tests; ARGS='-k loop' for some
 
 chaos: setup slurm ## play the fault matrix on private clusters; ONLY='sbatch', or RANDOM=1 [SEED=… MINUTES=…]
 	@$(BIN)/python -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(RANDOM),--random) $(if $(SEED),--seed '$(SEED)') $(if $(MINUTES),--minutes $(MINUTES))
+
+bench-slurm: setup slurm ## measure the SLURM launcher beside its peers; ARGS='--quick' or '--only sweep'
+	@$(BIN)/python -m benchmarks.slurm $(ARGS)
 
 check: setup ## lint, format, types, style budget, code identity
 	@$(BIN)/ruff check .

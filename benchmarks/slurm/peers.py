@@ -38,7 +38,9 @@ print(time.time() - began)
 """
 
 
-def bare_array(cluster: SandboxCluster, folder: Path, size: int) -> float:
+def bare_array(
+    cluster: SandboxCluster, folder: Path, size: int, cpus: int = 1, behaviour: Path | None = None
+) -> float:
     """Run the payload's command as an array, nothing around it; return the seconds from the call of
     sbatch to the last result.
     """
@@ -46,9 +48,10 @@ def bare_array(cluster: SandboxCluster, folder: Path, size: int) -> float:
     for number in range(size):
         results += write_stage(folder / str(number), ["bare"])
     run = f'"{folder}/$SLURM_ARRAY_TASK_ID"'
-    text = f"exec {PAYLOAD} -m bare --config {run}/stage.json --run-dir {run}"
+    told = f"export ACTIVEUF_BEHAVIOUR={shlex.quote(str(behaviour))}\n" if behaviour else ""
+    text = f"{told}exec {PAYLOAD} -m bare --config {run}/stage.json --run-dir {run}"
     began = time.time()
-    submit(cluster, folder, text, [f"--array=0-{size - 1}", "--cpus-per-task=1"])
+    submit(cluster, folder, text, [f"--array=0-{size - 1}", f"--cpus-per-task={cpus}"])
     return last_change(results) - began
 
 

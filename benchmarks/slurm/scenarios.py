@@ -58,11 +58,12 @@ class Bench:
         project.materialize(*UPSTREAM)
         return project
 
-    def bare(self, name: str, size: int) -> float:
-        """Return the makespan of a bare array of the payload."""
+    def bare(self, name: str, size: int, cpus: int = 1, told: BenchProject | None = None) -> float:
+        """Return the makespan of a bare array of the payload, told what a project's is told."""
         folder = self.folder / name
         folder.mkdir()
-        return peers.bare_array(self.cluster, folder, size)
+        behaviour = told.behaviour if told else None
+        return peers.bare_array(self.cluster, folder, size, cpus, behaviour)
 
 
 def makespan(bench: Bench) -> Iterator[Row]:
@@ -171,6 +172,9 @@ def sweep(bench: Bench) -> Iterator[Row]:
     beside = f"{facts.makespan_s:.1f} s ÷ {bound:.1f} s on {bench.slots} slots"
     ratio = facts.makespan_s / bound
     yield Row(f"sweep of {points} points ÷ lower bound", f"{ratio:.2f}", beside, "≤ 1.3")
+    alone = bench.bare("bare-sweep", units, CPUS_PER_SLOT, project)
+    beside = f"{alone:.1f} s for one array of all, as if nothing read anything"
+    yield Row("  SLURM alone ÷ bound", f"{alone / bound:.2f}", beside)
     yield Row("  one allocation per point ÷ bound", f"{seed / bound:.2f}", f"{seed:.1f} s")
     beside = f"{held:.0f} s ÷ {units} s"
     yield Row("  slot-seconds held ÷ used", f"{held / units:.2f}", beside, "≤ 1.1")

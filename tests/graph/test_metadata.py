@@ -54,3 +54,9 @@ def test_outside_slurm_nothing_is_said_of_slurm(tmp_path: Path) -> None:
     found = shown(tmp_path, launcher="local", host="laptop", run_time_s=1.2, attempt=0, start=1)
     assert found["run_time_s"] == 1.2
     assert not {"slurm_job_id", "nodes", "queue_wait_s", "cpu_hours", "gpu_hours"} & set(found)
+
+
+def test_what_goes_without_saying_takes_no_place(tmp_path: Path) -> None:
+    found = shown(tmp_path, **{**ON_SLURM, "gpus": 0, "start": 1, "slurm_restarts": 0})
+    assert not {"gpus", "gpu_hours", "start", "slurm_restarts", "libraries"} & set(found)
+    assert shown(tmp_path, libraries={"torch": "2"})["libraries"] == {"torch": "2"}
