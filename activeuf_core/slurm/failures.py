@@ -44,6 +44,7 @@ _NEVER_REASONS = frozenset(
         "BadConstraints",
         "InvalidAccount",
         "InvalidQOS",
+        "PartitionConfig",
         "PartitionNodeLimit",
         "PartitionTimeLimit",
         "QOSNotAllowed",

@@ -112,6 +112,8 @@ def spend(seconds: float, checkpoints: Path | None) -> None:
     """Work for some seconds, less what a checkpoint says was done."""
     path = checkpoints / "done" if checkpoints else None
     done = float(path.read_text()) if path and path.exists() else 0.0
+    if done:
+        sys.stdout.write(f"goes on from {done:g} of {seconds:g} s\n")
     while done < seconds:
         step = min(CHECKPOINT_EVERY_S if path else seconds, seconds - done)
         time.sleep(step)
