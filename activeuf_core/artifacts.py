@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -176,6 +177,23 @@ class ArtifactStore:
         number = self.generation(asset, recipe) + 1
         write_json(self.layout.generation(asset, recipe), {"generation": number})
         return number
+
+    def note_failure(self, asset: str, fingerprint: str, kind: str, message: str) -> None:
+        """Remember that an attempt at an artifact failed, for whoever plans the next one."""
+        path = self.layout.failure(asset, fingerprint)
+        before = self.failure(asset, fingerprint)
+        count = int(before["count"]) + 1 if before else 1
+        record = {"kind": kind, "message": message, "count": count, "time": time.time()}
+        write_json(path, record)
+
+    def failure(self, asset: str, fingerprint: str) -> Mapping[str, Any] | None:
+        """Return why the last attempt at an artifact failed (kind, message, count, time), None when
+        none did.
+        """
+        try:
+            return read_json(self.layout.failure(asset, fingerprint))
+        except FileNotFoundError:
+            return None
 
     @contextlib.contextmanager
     def claim(self, asset: str, fingerprint: str) -> Iterator[bool]:

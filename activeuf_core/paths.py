@@ -5,6 +5,7 @@
     <home>/checkpoints/<asset>/<fingerprint>/ what a stage goes on from after a crash
     <home>/claims/<asset>/<fingerprint>.lock  locked while a task works on that artifact
     <home>/attempts/<asset>/<fingerprint>/    which job makes the artifact: numbered, written once
+    <home>/failures/<asset>/<fingerprint>.json  why the last attempt failed, and how often
     <home>/slurm/<wave>/                      one submission to SLURM: intent, script, what became
     <home>/generations/<asset>/<recipe>.json  how often a recipe was re-run on purpose
     <home>/trash/                             broken artifacts that were replaced
@@ -123,6 +124,10 @@ class Layout:
     def attempts(self, asset: str, fingerprint: str) -> Path:
         """Folder of the numbered attempts at one artifact."""
         return self.home / "attempts" / asset / fingerprint
+
+    def failure(self, asset: str, fingerprint: str) -> Path:
+        """File that remembers the failures of one artifact."""
+        return self.home / "failures" / asset / f"{fingerprint}.json"
 
     @property
     def slurm(self) -> Path:

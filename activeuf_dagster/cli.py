@@ -40,7 +40,7 @@ from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
 
 if TYPE_CHECKING:
-    from activeuf_dagster.planning import Status
+    from activeuf_core.plan import Status
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Active preference data, as a graph."

@@ -291,6 +291,8 @@ class Engine:
         tracked.state = "failed"
         if tracked.recipe is not None:
             self._failures[tracked.recipe.fingerprint] = failure  # for twins: not tried twice
+            target = _target(tracked.recipe)
+            self.store.note_failure(*target, failure.kind, failure.message)
         return Failed(node, failure)
 
     def _is_light(self, recipe: Recipe) -> bool:

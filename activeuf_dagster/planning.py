@@ -1,39 +1,33 @@
-"""What is fresh and what has to be made: the store asked first, then Dagster.
-
-A node is *fresh* when its artifact is complete, Dagster has recorded it under this fingerprint, and
-all that it reads is fresh. Everything else is named with its reason.
-"""
+"""Which nodes there are to be made, and what is known of each: the store, then Dagster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import dagster as dg
 
+from activeuf_core import plan
+from activeuf_core.plan import Status
 from activeuf_core.recipes import Node, RecipeBook
 from activeuf_core.stages import STAGES, stage_of
-from activeuf_dagster.recording import Recorder
-
-
-@dataclass(frozen=True)
-class Status:
-    """What is known of one node."""
-
-    node: Node
-    is_fresh: bool
-    reason: str
+from activeuf_core.survey import survey
+from activeuf_dagster.recorded import recorded_versions
 
 
 def statuses(
-    instance: dg.DagsterInstance, book: RecipeBook, nodes: Sequence[Node]
+    instance: dg.DagsterInstance,
+    book: RecipeBook,
+    nodes: Sequence[Node],
+    *,
+    digests: bool = False,
 ) -> dict[Node, Status]:
-    """Return the status of nodes, given upstream first."""
-    recorder = Recorder(instance, book)
-    found: dict[Node, Status] = {}
-    for node in nodes:
-        found[node] = _status(recorder, book, node, found)
-    return found
+    """Return the status of nodes, given upstream first.
+
+    Args: digests: read every file of every artifact, not only its size.
+    """
+    recipes = [book.recipe(*node) for node in nodes]
+    knowledge = survey(book.store, recipes, recorded_versions(instance), digests=digests)
+    return plan.statuses(book, nodes, knowledge)
 
 
 def closure(book: RecipeBook, wanted: Iterable[Node]) -> list[Node]:
@@ -71,16 +65,3 @@ def in_flow_order(nodes: Iterable[Node]) -> list[Node]:
     """Return nodes in the order of the table of stages, partitions in alphabetical order."""
     position = {stage.asset: number for number, stage in enumerate(STAGES)}
     return sorted(nodes, key=lambda node: (position[node[0]], node[1]))
-
-
-def _status(recorder: Recorder, book: RecipeBook, node: Node, above: dict[Node, Status]) -> Status:
-    waiting = [n for n in book.upstream(*node) if n in above and not above[n].is_fresh]
-    if waiting:
-        return Status(node, False, f"reads {waiting[0][0]}[{waiting[0][1]}], which is not fresh")
-    recipe = book.recipe(*node)
-    found = book.store.inspect(recipe.asset, recipe.fingerprint)
-    if not found.is_complete:
-        return Status(node, False, found.reason)
-    if not recorder.is_recorded(recipe):
-        return Status(node, False, "complete in the store, not recorded in Dagster")
-    return Status(node, True, "fresh")

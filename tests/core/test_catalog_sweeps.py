@@ -111,7 +111,7 @@ def test_a_sweep_and_an_experiment_cannot_share_a_name(folder: Path) -> None:
         load(folder)
 
 
-def test_the_shipped_sweeps_have_the_points_that_their_comments_promise() -> None:
-    catalog = Catalog.load(PROJECT / "configs", Layout(PROJECT / "nowhere"))
+def test_the_shipped_sweeps_have_the_points_that_their_comments_promise(tmp_path: Path) -> None:
+    catalog = Catalog.load(PROJECT / "configs", Layout(tmp_path))
     sizes = {name: (len(s.sweep.points), s.collapsed) for name, s in catalog.sweeps.items()}
     assert sizes == {"full_sweep": (81, 0), "acquisition_sweep": (60, 12)}
