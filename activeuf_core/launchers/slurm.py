@@ -277,14 +277,19 @@ class SlurmLauncher:
 
     def _heed_wishes(self, wave: Wave) -> None:
         """End the jobs that a person cancelled from another process."""
-        for job_id, message in self._ledger.unwanted(wave.token).items():
-            tracked = self._jobs[job_id]
-            if tracked.is_open and evidence.open_units(self.layout, tracked.job):
-                named = cancellation.targets(self._ledger.slurm_id(wave.token), wave, [job_id])
-                if named is None:  # SLURM has no name for it yet
-                    continue
-                self._cancel(wave.token, named)
-                self._end(tracked, cancellation.CANCELLED, message)
+        unwanted = self._ledger.unwanted(wave.token)
+        found = [
+            tracked
+            for tracked in (self._jobs[job_id] for job_id in unwanted)
+            if tracked.is_open and evidence.open_units(self.layout, tracked.job)
+        ]
+        named = cancellation.targets(self._ledger.slurm_id(wave.token), wave, unwanted)
+        if not found or named is None:  # SLURM may have no name for them yet
+            return
+        self._cancel(wave.token, named)
+        for tracked in found:
+            message = self._ledger.why_unwanted(wave.token, tracked.job.job_id)
+            self._end(tracked, cancellation.CANCELLED, message)
 
     def _update(
         self, wave: Wave, tracked: _Tracked, standing: Standing, is_fresh: bool

@@ -145,14 +145,17 @@ class Ledger:
         path = self.layout.wave(token).cancellations / f"{job_id}.json"
         write_json(path, {"message": message, "time": time.time()})
 
-    def unwanted(self, token: str) -> dict[str, str]:
-        """Return the jobs of a wave that are not wanted any more, each with who said so when."""
-        folder = self.layout.wave(token).cancellations
+    def unwanted(self, token: str) -> set[str]:
+        """Return the jobs of a wave that are not wanted any more."""
         try:
-            names = [name for name in os.listdir(folder) if name[0] != "."]
+            names = os.listdir(self.layout.wave(token).cancellations)
         except FileNotFoundError:
-            return {}
-        return {Path(name).stem: str(read_json(folder / name)["message"]) for name in names}
+            return set()
+        return {Path(name).stem for name in names if name[0] != "."}
+
+    def why_unwanted(self, token: str, job_id: str) -> str:
+        """Return who said when that a job is not wanted any more."""
+        return str(read_json(self.layout.wave(token).cancellations / f"{job_id}.json")["message"])
 
     def close(self, token: str, reason: str) -> None:
         """Write down that there is nothing to wait for; the wave's secrets are removed."""

@@ -64,7 +64,8 @@ def test_without_an_answer_the_wish_stands_and_no_end_is_written(tmp_path: Path)
     layout = Layout(tmp_path)
     with pytest.raises(LaunchError):
         cancelled(layout, "j0", "j1", code=1)
-    assert Ledger(layout).unwanted(WAVE.token) == {"j0": "by me", "j1": "by me"}
+    assert Ledger(layout).unwanted(WAVE.token) == {"j0", "j1"}
+    assert Ledger(layout).why_unwanted(WAVE.token, "j0") == "by me"
     assert not RunFolder(layout.run("j0")).ended.exists()
 
 
