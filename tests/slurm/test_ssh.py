@@ -95,6 +95,7 @@ def project_far_away(
     far = Far(Rig(folder / HERE, cluster), server, files)
     for name, value in far.rig.variables.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(server.folder))  # for the connection's socket
     for name in cluster.variables:
         monkeypatch.delenv(name)  # an sbatch of this machine would find no cluster
     yield far
