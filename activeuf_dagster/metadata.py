@@ -62,6 +62,8 @@ def _execution(provenance: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
     an older artifact, SLURM's facts outside SLURM.
     """
     kept = {name: provenance[name] for name in EXECUTION if name in provenance}
+    if kept.get("nodes") == kept.get("host"):
+        kept.pop("nodes", None)
     if "slurm_job_id" in provenance:
         hours = float(provenance.get("run_time_s", provenance["seconds"])) / 3600
         kept["cpu_hours"] = round(hours * provenance["cpus"], 4)

@@ -57,6 +57,8 @@ def test_outside_slurm_nothing_is_said_of_slurm(tmp_path: Path) -> None:
 
 
 def test_what_goes_without_saying_takes_no_place(tmp_path: Path) -> None:
-    found = shown(tmp_path, **{**ON_SLURM, "gpus": 0, "start": 1, "slurm_restarts": 0})
-    assert not {"gpus", "gpu_hours", "start", "slurm_restarts", "libraries"} & set(found)
+    found = shown(
+        tmp_path, **{**ON_SLURM, "gpus": 0, "start": 1, "slurm_restarts": 0, "nodes": "node1"}
+    )
+    assert not {"nodes", "gpus", "gpu_hours", "start", "slurm_restarts", "libraries"} & set(found)
     assert shown(tmp_path, libraries={"torch": "2"})["libraries"] == {"torch": "2"}
