@@ -14,8 +14,9 @@ this machine is kept apart, in `locations`, because it is no part of a recipe.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,22 @@ class Catalog:
             "none": {UNPARTITIONED: None},
         }
         return known[dimension]
+
+    def chosen(self, names: Iterable[str] | None) -> tuple[str, ...]:
+        """Return experiments by name, by the name of their sweep, or by a pattern (`demo-*`); all
+        when nothing is named. Raises: ConfigError for a name that stands for none.
+        """
+        if not names:
+            return tuple(self.experiments)
+        found: dict[str, None] = {}
+        for name in names:
+            own = self.sweeps[name].experiments if name in self.sweeps else ()
+            hits = [key for key in self.experiments if key in own or fnmatchcase(key, name)]
+            if not hits:
+                known = choose_from(name, [*self.experiments, *self.sweeps])
+                raise ConfigError(f"unknown experiment {name!r}; {known}.")
+            found |= dict.fromkeys(hits)
+        return tuple(found)
 
     def dataset_of(self, dimension: str, partition: str) -> str:
         """Return the dataset that a partition belongs to."""

@@ -91,6 +91,44 @@ def statuses(book: RecipeBook, nodes: Iterable[Node], knowledge: Knowledge) -> d
     return found
 
 
+@dataclass(frozen=True)
+class Price:
+    """What a materialization would cost, from what artifacts of the same assets have cost.
+
+    `distinct`: artifacts to make; partitions with the same recipe share one. `unknown`: assets of
+    which none was ever made here.
+    """
+
+    partitions: int
+    distinct: int
+    hours: float
+    gpu_hours: float
+    unknown: tuple[str, ...]
+
+
+def price(found: Mapping[Node, Status], past: Iterable[Manifest]) -> Price:
+    """Return the price of running all that is to run; `past`: any manifests."""
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    for manifest in past:
+        spent = float(manifest.provenance.get("seconds", 0.0))
+        gpus = float(manifest.provenance.get("gpus", 0))
+        seconds.setdefault(manifest.asset, []).append((spent, spent * gpus))
+    to_run = [status for status in found.values() if status.state in TO_RUN]
+    distinct = {(status.node[0], status.fingerprint) for status in to_run}
+    means = {
+        asset: [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+        for asset, rows in seconds.items()
+    }
+    known = [means[asset] for asset, _ in distinct if asset in means]
+    return Price(
+        partitions=len(to_run),
+        distinct=len(distinct),
+        hours=sum(one[0] for one in known) / 3600,
+        gpu_hours=sum(one[1] for one in known) / 3600,
+        unknown=tuple(sorted({asset for asset, _ in distinct} - means.keys())),
+    )
+
+
 def changes_between(manifest: Manifest, recipe: Recipe, config: Mapping[str, Any]) -> list[Change]:
     """Return what an artifact was made from that is different now, what one reads last.
 

@@ -2,7 +2,7 @@
 
     activeuf check                what the config files declare, and whether they are right
     activeuf materialize [EXP…]   bring experiments up to date, in the foreground
-    activeuf status [EXP…]        what is fresh, what is not, and why
+    activeuf plan [EXP…]          what is fresh, what is not and why, what would run
     activeuf leaderboard          the table
     activeuf demo                 two experiments on the project's own data, then the table
     activeuf jobs                 what waits and runs on clusters; cancel, log
@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from activeuf_core.artifacts import ArtifactStore
-from activeuf_core.errors import ActiveUFError, ConfigError, choose_from
+from activeuf_core.errors import ActiveUFError
 from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
 from activeuf_core.slurm.overview import gather
 from activeuf_dagster import cli_cluster, cli_jobs
+from activeuf_dagster.cli_plan import plan
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
 
@@ -47,6 +47,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_cluster.app, name="cluster")
+app.command()(plan)
 console = Console(highlight=False, soft_wrap=True)
 DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
 Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]
@@ -86,32 +87,9 @@ def materialize(
 ) -> None:
     """Bring experiments and all that they read up to date, in the foreground."""
     project = Project.load()
-    chosen = _chosen(project, experiments)
+    chosen = project.catalog.chosen(experiments)
     if not _bring_up_to_date(project, chosen, force=force, cluster=cluster):
         raise typer.Exit(1)
-
-
-@app.command()
-def status(
-    experiments: Experiments = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Say what is fresh and what is not, and why. Runs nothing."""
-    project = Project.load()
-    found = _statuses(project, _chosen(project, experiments))
-    if as_json:
-        rows = [
-            {"asset": n[0], "partition": n[1], "fresh": s.is_fresh, "reason": s.reason}
-            for n, s in found.items()
-        ]
-        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
-        return
-    table = Table("asset", "partition", "state", box=None)
-    for (asset, partition), one in found.items():
-        table.add_row(
-            asset, partition, "[green]fresh" if one.is_fresh else f"[yellow]{escape(one.reason)}"
-        )
-    console.print(table)
 
 
 @app.command()
@@ -140,7 +118,7 @@ def demo(cluster: Cluster = "") -> None:
     console.print(
         "  make ui                    look at the graph, its plots, checks and logs in the browser"
     )
-    console.print("  activeuf status            what is fresh, and why the rest is not")
+    console.print("  activeuf plan              what is fresh, and why the rest is not")
     console.print(
         "  configs/experiments/       one file, one experiment: copy one and materialize it"
     )
@@ -188,17 +166,6 @@ def main() -> None:
             f"[red]{type(error).__name__}[/]: {escape(str(error))}", markup=True
         )
         raise SystemExit(2) from None
-
-
-def _chosen(project: Project, experiments: Sequence[str] | None) -> Sequence[str]:
-    """Return the experiments that were asked for. Raises: ConfigError for one that no file
-    declares.
-    """
-    known = project.catalog.experiments
-    for name in experiments or ():
-        if name not in known:
-            raise ConfigError(f"unknown experiment {name!r}; {choose_from(name, known)}.")
-    return experiments or tuple(known)
 
 
 def _bring_up_to_date(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from activeuf_core import plan
-from activeuf_core.plan import Status
+from activeuf_core.plan import Knowledge, Status
 from activeuf_core.recipes import Node, RecipeBook
 from activeuf_core.stages import STAGES, stage_of
 from activeuf_core.survey import survey
@@ -25,9 +25,20 @@ def statuses(
 
     Args: digests: read every file of every artifact, not only its size.
     """
+    return surveyed(instance, book, nodes, digests=digests)[0]
+
+
+def surveyed(
+    instance: dg.DagsterInstance,
+    book: RecipeBook,
+    nodes: Sequence[Node],
+    *,
+    digests: bool = False,
+) -> tuple[dict[Node, Status], Knowledge]:
+    """Return the status of nodes, and what is known of their artifacts."""
     recipes = [book.recipe(*node) for node in nodes]
     knowledge = survey(book.store, recipes, recorded_versions(instance), digests=digests)
-    return plan.statuses(book, nodes, knowledge)
+    return plan.statuses(book, nodes, knowledge), knowledge
 
 
 def closure(book: RecipeBook, wanted: Iterable[Node]) -> list[Node]:

@@ -33,19 +33,64 @@ def test_check_says_what_is_declared(folder: Path) -> None:
     assert "3 experiments: exp-a, exp-b, exp-c" in done.output
 
 
-def test_materialize_then_status_then_nothing_to_do(folder: Path) -> None:
+def plan(*arguments: str) -> dict[str, dict]:
+    """Return the plan's rows by asset."""
+    printed = json.loads(activeuf("plan", *arguments, "--json").stdout)
+    return {row["asset"]: row for row in printed["nodes"]}
+
+
+def test_materialize_then_plan_then_nothing_to_do(folder: Path) -> None:
     assert activeuf("materialize", "exp-a").exit_code == 0
-    rows = json.loads(activeuf("status", "exp-a", "--json").stdout)
-    assert rows and all(row["fresh"] for row in rows)
+    printed = json.loads(activeuf("plan", "exp-a", "--json").stdout)
+    rows = printed["nodes"]
+    assert {row["state"] for row in rows} == {"fresh"}
+    assert printed["price"]["partitions"] == 0
     again = activeuf("materialize", "exp-a")
     assert f"{len(rows)} of {len(rows)} asset partitions are fresh." in again.output
 
 
-def test_status_says_why(folder: Path) -> None:
-    rows = json.loads(activeuf("status", "exp-a", "--json").stdout)
-    reasons = {row["asset"]: row["reason"] for row in rows}
-    assert reasons["prompts"] == "missing"
-    assert reasons["dpo_model"] == "reads preference_dataset[exp-a], which is not fresh"
+def test_the_plan_says_why(folder: Path) -> None:
+    rows = plan("exp-a")
+    assert rows["prompts"]["reason"] == "missing"
+    assert rows["dpo_model"]["reason"] == "reads preference_dataset[exp-a], which is not fresh"
+
+
+def test_the_plan_names_the_key_that_changed_with_both_values(folder: Path) -> None:
+    activeuf("materialize", "exp-a")
+    path = folder / "configs" / "experiments" / "exp-a.yaml"
+    path.write_text(
+        path.read_text().replace("base_model: base", "base_model: base\n  epochs: 7", 1)
+    )
+    rows = plan("exp-a")
+    assert rows["dpo_model"]["state"] == "stale"
+    assert rows["dpo_model"]["changes"] == [{"what": "epochs", "before": 3, "now": 7}]
+    assert rows["reward_model"]["state"] == "fresh"
+    assert rows["gsm8k_score"]["reason"].endswith("reads dpo_model[exp-a], which is not fresh")
+
+
+def test_the_plan_names_failures_and_how_often(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = functools.partialmethod(instant_launchers, fails={("dpo_model", "exp-a")})
+    monkeypatch.setattr(Project, "launchers", failing)
+    for _ in range(2):
+        activeuf("materialize", "exp-a")
+    row = plan("exp-a")["dpo_model"]
+    assert (row["state"], row["reason"]) == ("failed", "DataError (2 times): told to fail")
+
+
+def test_the_plan_can_be_narrowed(folder: Path) -> None:
+    assert set(plan("exp-*", "--select", "dpo_model", "--only", "missing")) == {"dpo_model"}
+    assert plan("--only", "fresh") == {}
+    wrong = activeuf("plan", "--only", "frehs")
+    assert "did you mean 'fresh'" in str(wrong.exception)
+
+
+def test_what_is_shared_is_made_once(folder: Path) -> None:
+    twin = folder / "configs" / "experiments"
+    (twin / "exp-d.yaml").write_text((twin / "exp-a.yaml").read_text())
+    price = json.loads(activeuf("plan", "exp-a", "exp-d", "--json").stdout)["price"]
+    assert price["partitions"] - price["distinct"] == 9
 
 
 def test_a_failure_shows_its_reason_and_fails_the_command(
@@ -68,7 +113,7 @@ def test_force_makes_what_is_fresh_again(folder: Path) -> None:
 
 
 def test_an_unknown_experiment_is_named_with_its_neighbour(folder: Path) -> None:
-    done = activeuf("status", "exp-aa")
+    done = activeuf("plan", "exp-aa")
     assert isinstance(done.exception, ConfigError)
     assert "did you mean 'exp-a'" in str(done.exception)
 
