@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
-import queue
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +19,16 @@ from pathlib import Path
 import pytest
 
 import tests.chaos.faults  # noqa: F401 - declares the cells
-from tests.chaos import invariants
+from tests.chaos import invariants, storm
 from tests.chaos.cells import CELLS, Cell
 from tests.chaos.world import ChaosError, Skipped, World
 from tests.slurm.sandbox import SandboxCluster
 
 START_TRIES = 4
-GRACE_S = 60.0
-"""What a cell may take beyond its limit, for its end and its checks."""
+PATIENCE_S = storm.LIMIT_S + 120.0
+"""More than any cell's limit, with its end and its checks: a lane that is silent for so long is
+broken.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,34 +43,50 @@ class Outcome:
     detail: str = ""
 
 
-def play_all(cells: Sequence[Cell], lanes: int, keep: bool = False) -> Iterator[Outcome]:
-    """Play cells, the long ones first; yield the outcomes as they come."""
+def play_all(names: Iterable[str], lanes: int, keep: bool = False) -> Iterator[Outcome]:
+    """Play cells by name in as many lanes; yield the outcomes as they come.
+
+    A name is asked for when a lane is free for it. Args: keep: leave the folders of broken cells.
+    """
     context = multiprocessing.get_context("spawn")
     todo, done = context.Queue(), context.Queue()
-    for one in sorted(cells, key=lambda cell: -cell.limit_s):
-        todo.put(one.name)
-    for _ in range(lanes):
-        todo.put(None)
     processes = [context.Process(target=_lane, args=(todo, done, keep)) for _ in range(lanes)]
-    for process in processes:
-        process.start()
-    patience = max(cell.limit_s for cell in cells) + GRACE_S
+    coming = iter(names)
+    out = 0
     try:
-        for _ in cells:
-            yield done.get(timeout=patience)
         for process in processes:
-            process.join(GRACE_S)
+            process.start()
+        for name in itertools.islice(coming, lanes):
+            todo.put(name)
+            out += 1
+        while out:
+            yield done.get(timeout=PATIENCE_S)
+            out -= 1
+            for name in itertools.islice(coming, 1):
+                todo.put(name)
+                out += 1
+        for _ in processes:
+            todo.put(None)
+        for process in processes:
+            process.join(PATIENCE_S)
     finally:
         for process in processes:
             process.terminate()
 
 
+def find(name: str) -> Cell:
+    """Return a cell by its name; a storm's is made from its seed."""
+    if name.startswith(f"{storm.ACTOR}: seed "):
+        return storm.storm(name.removeprefix(f"{storm.ACTOR}: seed "))
+    return next(cell for cell in CELLS if cell.name == name)
+
+
 def _lane(todo: multiprocessing.Queue, done: multiprocessing.Queue, keep: bool) -> None:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     lane = Lane(keep)
-    by_name = {cell.name: cell for cell in CELLS}
     try:
         while (name := todo.get()) is not None:
-            done.put(lane.play(by_name[name]))
+            done.put(lane.play(find(name)))
     finally:
         lane.close()
 
@@ -126,7 +146,7 @@ class Lane:
             self.close()
             return
         assert self.cluster is not None
-        with suppress(subprocess.TimeoutExpired, queue.Empty):
+        with suppress(subprocess.TimeoutExpired):
             self.cluster.run("scancel", "--me", timeout_s=15)
             self.cluster.wait_for_end()
 

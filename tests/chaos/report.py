@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -13,9 +14,9 @@ STYLES = {"held": "green", "skipped": "yellow", "BROKEN": "bold red"}
 SHOWN = 240
 
 
-def show(console: Console, outcome: Outcome, number: int, total: int, seconds: float) -> None:
+def show(console: Console, outcome: Outcome, number: int, seconds: float) -> None:
     """Print one outcome."""
-    head = f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d} {number:>3}/{total} "
+    head = f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d} {number:>3} "
     verdict = (f"{outcome.verdict:<8}", STYLES[outcome.verdict])
     console.print(
         Text.assemble((head, "dim"), verdict, f"{outcome.name} ({outcome.seconds:.0f} s)")
@@ -41,6 +42,26 @@ def table(outcomes: Sequence[Outcome], seconds: float) -> str:
         actor, _, fault = name.partition(": ")
         proof = next((", ".join(dict.fromkeys(play.proofs)) for play in plays if play.proofs), "–")
         lines.append(f"| {actor} | {fault} | {len(plays)} | {proof} | {_verdict(plays)} |")
+    return "\n".join(lines) + "\n"
+
+
+def storm_table(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """Return storms as Markdown: how often each fault struck, and which storms broke a promise."""
+    struck = Counter(proof for outcome in outcomes for proof in outcome.proofs)
+    held = sum(outcome.verdict == "held" for outcome in outcomes)
+    lines = [
+        f"{len(outcomes)} storms, {held} held, in {seconds / 60:.1f} minutes.",
+        "",
+        "| fault | times struck | in storms that held |",
+        "|---|---|---|",
+    ]
+    for fault, count in sorted(struck.items()):
+        good = [one for one in outcomes if one.verdict == "held" and fault in one.proofs]
+        lines.append(f"| {fault} | {count} | {sum(one.proofs.count(fault) for one in good)} |")
+    for outcome in outcomes:
+        if outcome.verdict != "held":
+            lines += ["", f"**{outcome.name}** ({', '.join(outcome.proofs)}): "]
+            lines[-1] += _last_words(outcome.detail)
     return "\n".join(lines) + "\n"
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from activeuf_core.paths import PROJECT
 from activeuf_core.recipes import Node
@@ -82,9 +83,8 @@ class World(Rig):
     def fingerprint(self, node: Node) -> str:
         """Return the address of a node's artifact."""
         if node not in self._addresses:
-            names = ("ACTIVEUF_CONFIGS", "ACTIVEUF_HOME")
-            os.environ.update({name: self.variables[name] for name in names})
-            self._addresses[node] = super().fingerprint(node)
+            with mock.patch.dict(os.environ, self.variables):
+                self._addresses[node] = super().fingerprint(node)
         return self._addresses[node]
 
     def crash_task(self, place: str) -> None:
@@ -204,6 +204,14 @@ class World(Rig):
         self.cluster.run("scontrol", "update", f"job={slurm_job_id}", "StartTime=now")
         time.sleep(0.3)
         return True
+
+    def hurry(self) -> None:
+        """Let jobs start that SLURM holds back after a requeue, for their credentials to expire."""
+        shown = self.cluster.run("squeue", "-h", "-t", "PD", "-o", "%i|%r", timeout_s=20).stdout
+        for line in shown.splitlines():
+            job, _, reason = line.partition("|")
+            if reason == "BeginTime":
+                self.cluster.run("scontrol", "update", f"job={job}", "StartTime=now", timeout_s=20)
 
     def make_what_comes_before(self) -> None:
         """Make the inputs of the nodes anew, for a home that was replaced."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.chaos.cells import cell
 from tests.chaos.invariants import check
-from tests.chaos.world import A, AFTER_A, B, Skipped, World
+from tests.chaos.world import AFTER_A, A, B, Skipped, World
 
 ACTOR = "orchestrator"
 BLOCK = 4096
