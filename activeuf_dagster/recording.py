@@ -87,8 +87,10 @@ class Recorder:
         for asset, prints in recipe.inputs.items():
             for partition in prints:
                 above = self.book.recipe(asset, partition)
+                if self.is_recorded(above):
+                    continue
                 found = self.book.store.inspect(asset, above.fingerprint).manifest
-                if found is not None and not self.is_recorded(above):
+                if found is not None:
                     yield from self.record(above, found, is_adopted=True)
 
     def _tags(self, recipe: Recipe) -> dict[str, str]:
