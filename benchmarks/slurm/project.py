@@ -84,7 +84,13 @@ class BenchProject:
         argv = [sys.executable, "-m", "benchmarks.slurm.orchestrate", *extra, *assets]
         before, began = folder_size(self.folder / "dagster"), time.time()
         done = subprocess.run(
-            argv, env=self.environment, cwd=PROJECT, capture_output=True, text=True, check=False
+            argv,
+            env=self.environment,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
         )
         if done.returncode:
             raise RuntimeError(f"{shlex.join(argv)}: {done.stderr[-2000:]}")
