@@ -33,6 +33,7 @@ def of_manifest(
     shown = {name: _value(value, folder) for name, value in manifest.metadata.items()}
     provenance = manifest.provenance
     log = RunFolder(layout.run(str(provenance["job_id"]))).log
+    commit = str(provenance["git_commit"])
     return {
         **shown,
         "artifact": dg.MetadataValue.path(str(folder)),
@@ -44,7 +45,7 @@ def of_manifest(
         ),
         "seconds": dg.MetadataValue.float(round(float(provenance["seconds"]), 2)),
         "job_id": dg.MetadataValue.text(str(provenance["job_id"])),
-        "git_commit": dg.MetadataValue.text(str(provenance["git_commit"]) or "unknown"),
+        **({"git_commit": dg.MetadataValue.text(commit)} if commit else {}),
         **_if_any("libraries", provenance["libraries"]),
         "size_mb": dg.MetadataValue.float(
             round(sum(file.size for file in manifest.files) / 1e6, 3)
