@@ -151,12 +151,18 @@ class LocalLauncher:
 
 
 def tail_of(path: Path, lines: int) -> str:
-    """Return the last lines of a text file, '' when it does not exist."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as handle:
-        handle.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        text = handle.read().decode("utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
-    return ""
+    """Return the last lines of a text file, '' when it does not exist; of one that cannot be read,
+    why: a log that is out of reach ends no orchestrator.
+    """
+    try:
+        with path.open("rb") as handle:
+            handle.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            text = handle.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{path} cannot be read: {error}"
+    return "\n".join(text.splitlines()[-lines:])
 
 
 def _signal_groups(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:

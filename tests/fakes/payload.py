@@ -7,8 +7,8 @@ ACTIVEUF_BEHAVIOUR names, in a file `<asset>@<partition>` or else `default`; wit
 small artifact at once. Words, separated by blanks: a number (seconds of work), `fails` (a permanent
 error), `stumbles` (a retryable one), `exits` (code 7, no reason), `silent` (code 0, no artifact),
 `dies` (SIGKILL), `eats` (memory until it is killed), `hangs`, `waits` (until the folder has a file
-`go`), `checkpoints` (a checkpoint every 0.2 s, and goes on from the last), `once` (the words before
-it hold for the first try only).
+`go`), `stubborn` (heeds no SIGTERM), `checkpoints` (a checkpoint every 0.2 s, and goes on from the
+last), `once` (the words before it hold for the first try only).
 
 Each start appends a line to `<behaviour>/log`: asset, partition, SLURM job id, restart, pid. That
 is how a test counts who worked. Standard library only.
@@ -47,6 +47,8 @@ def work(unit: dict[str, Any], folder: Path) -> bool:
     note(unit)
     sys.stdout.write(f"works as told: {' '.join(words)}\n")
     sys.stdout.flush()
+    if "stubborn" in words:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     seconds = sum(float(word) for word in words if is_number(word))
     spend(seconds, Path(unit["checkpoints"]) if "checkpoints" in words else None)
     if "fails" in words or "stumbles" in words:
