@@ -167,9 +167,11 @@ class Rig:
         return Orchestrator(self, command, crash, crash_with)
 
     def close(self) -> None:
-        """Kill the drivers that still run."""
+        """Kill the drivers that still run, and cancel the jobs that they left."""
         for one in self.orchestrators:
             one.kill()
+        for token in self.tokens():
+            self.cluster.run("scancel", f"--name={token}")
 
     # What happened ----------------------------------------------------------------------------
 
