@@ -26,7 +26,7 @@ class Cell:
     with_accounting: bool = False
     remade: int = 0
     """Artifacts that the cell itself breaks after their publication."""
-    limit_s: float = 90.0
+    limit_s: float = 240.0
     is_quick: bool = False
     """Part of the smoke test."""
 
@@ -47,7 +47,7 @@ def cell(
     breaks: bool = False,
     with_accounting: bool = False,
     remade: int = 0,
-    limit_s: float = 90.0,
+    limit_s: float = 240.0,
     is_quick: bool = False,
 ) -> Callable[[Play], Play]:
     """Declare a cell."""
@@ -60,7 +60,7 @@ def cell(
 
 
 def cells_for(
-    actor: str, fault: str, values: tuple[str, ...], *, limit_s: float = 90.0
+    actor: str, fault: str, values: tuple[str, ...], *, limit_s: float = 240.0
 ) -> Callable[[Callable[[World, str], None]], Callable[[World, str], None]]:
     """Declare one cell per value; `fault` holds `{}` for it."""
 

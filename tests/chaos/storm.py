@@ -17,7 +17,7 @@ from tests.chaos.cells import Cell
 from tests.chaos.world import LEASE_S, Orchestrator, World
 
 ACTOR = "storm"
-LIMIT_S = 240.0
+LIMIT_S = 400.0
 STRIKES = (3, 6)
 PAUSE_S = (0.1, 2.5)
 ROUNDS = 6

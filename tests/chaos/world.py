@@ -44,7 +44,7 @@ class Skipped(Exception):
 class World(Rig):
     """What one cell plays in."""
 
-    def __init__(self, folder: Path, cluster: SandboxCluster, limit_s: float = 90.0) -> None:
+    def __init__(self, folder: Path, cluster: SandboxCluster, limit_s: float = 240.0) -> None:
         self.commands = Commands(folder / "commands")
         self.ends = time.monotonic() + limit_s
         self.proofs: list[str] = []
@@ -138,7 +138,7 @@ class World(Rig):
 
     # Waiting and proving ----------------------------------------------------------------------
 
-    def until(self, condition: Callable[[], object], what: str, limit_s: float = 40.0) -> None:
+    def until(self, condition: Callable[[], object], what: str, limit_s: float = 120.0) -> None:
         """Wait for a condition. Raises: ChaosError after its limit, or after the cell's."""
         end = min(time.monotonic() + limit_s, self.ends)
         while not condition():
@@ -277,7 +277,7 @@ class Orchestrator:
 
     def wait(self) -> int:
         """Wait for its end; return the exit code. Raises: ChaosError when it does not end."""
-        self.world.until(lambda: not self.is_running(), "the orchestrator ends by itself", 120)
+        self.world.until(lambda: not self.is_running(), "the orchestrator ends by itself", 240)
         return int(self.process.returncode)
 
     def await_event(self, kind: str) -> Mapping[str, Any]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
+from activeuf_core.slurm.queue import FIELD_END
 from tests.chaos.cells import cell
 from tests.chaos.world import A, World
 
 ACTOR = "slurmdbd"
 EMPTY_QUEUE = 'fired; [[ ! -e "$here/sacct.fired" ]] || exec squeue "$@"; exit 0'
 """The queue knows nothing until accounting was asked."""
+ROW = (
+    'id="${{@: -1}}"; for task in 0 1; do '
+    "cells=(${{id}}_$task $id {state} 0:0 1 1 1 2 None '' {comment} {comment}); "
+    f"(IFS='{FIELD_END}'; echo \"${{{{cells[*]}}}}\"); done; exit 0"
+)
+"""Answers with a row per task of the job that it is asked for."""
 
 
 def _lose_the_job_of_a_dead_task(world: World) -> None:
@@ -23,7 +32,7 @@ def _lose_the_job_of_a_dead_task(world: World) -> None:
     first.wait()
 
 
-@cell(ACTOR, "sacct hangs", limit_s=120)
+@cell(ACTOR, "sacct hangs")
 def hangs(world: World) -> None:
     """It is given up after its time."""
     world.commands.disturb("sacct", "fired; sleep 60")
@@ -41,23 +50,29 @@ def knows_nothing(world: World) -> None:
 
 @cell(ACTOR, "sacct shows another's job under the id")
 def another_job(world: World) -> None:
-    """A row without our name and comment is none."""
-    row = "1|1|COMPLETED|0:0|1|other|other"
-    world.commands.disturb("sacct", f"fired; echo '{row}'; exit 0")
+    """A row without our comment is none: the job counts as lost."""
+    world.commands.disturb("sacct", f"fired; {ROW.format(state='COMPLETED', comment='other')}")
+    _lose_the_job_of_a_dead_task(world)
+    world.demand_reason("Lost")
+    world.finish()
+
+
+@cell(ACTOR, "sacct shows an old try")
+def old_try(world: World) -> None:
+    """What it says of the try before decides at most on a retry, never on the artifact."""
+    comment = '$(command squeue -h -t all -j "$id" -o %k | head -n 1)'
+    world.commands.disturb("sacct", f"fired; {ROW.format(state='NODE_FAIL', comment=comment)}")
     _lose_the_job_of_a_dead_task(world)
     world.finish()
 
 
-@cell(ACTOR, "kill -9 while the jobs run", breaks=True, with_accounting=True, limit_s=150)
+@cell(ACTOR, "kill -9 while the jobs run", breaks=True, with_accounting=True)
 def killed(world: World) -> None:
     """Jobs are submitted, run and are recorded without it."""
     world.tell("2")
     first = world.start()
     world.await_work(A)
     pid = int((world.cluster.folder / "run" / "slurmdbd.pid").read_text())
-    import os
-    import signal
-
     os.kill(pid, signal.SIGKILL)
     time.sleep(0.3)
     answer = world.cluster.run("sacct", "-n", timeout_s=30)

@@ -57,7 +57,7 @@ def locked(world: World) -> None:
     world.demand_single_work()
 
 
-@cell(ACTOR, "run worker killed; run monitoring retries", limit_s=150)
+@cell(ACTOR, "run worker killed; run monitoring retries", limit_s=300)
 def worker_killed(world: World) -> None:
     """The retry attaches to the jobs that still run."""
     world.nodes = (A,)
@@ -66,14 +66,14 @@ def worker_killed(world: World) -> None:
         run_id = services.launch("loop", A[1])
         world.await_work()
         os.kill(_worker_of(services, run_id), signal.SIGKILL)
-        world.until(lambda: services.instance.get_runs_count() == 2, "a retry of the run", 60)
+        world.until(lambda: services.instance.get_runs_count() == 2, "a retry of the run")
         world.fired("a second run")
         retry = services.instance.get_runs(limit=1)[0].run_id
-        world.until(lambda: services.status(retry) == "SUCCESS", "the retry succeeds", 60)
+        world.until(lambda: services.status(retry) == "SUCCESS", "the retry succeeds")
     world.demand_single_work()
 
 
-@cell(ACTOR, "code location fails to load while a run works", limit_s=150)
+@cell(ACTOR, "code location fails to load while a run works", limit_s=300)
 def code_broken(world: World) -> None:
     """The run is none of its business: jobs go on, and nothing is cancelled."""
     world.nodes = (A,)
@@ -89,13 +89,13 @@ def code_broken(world: World) -> None:
         world.fired("load error in the code server's log")
         time.sleep(3)
         broken.unlink()
-        world.until(world.is_complete, "the job's artifact", 60)
+        world.until(world.is_complete, "the job's artifact")
     world.finish(with_dagster=True)
     world.demand_single_work()
     world.demand(not world.was_cancelled(), "a job was cancelled")
 
 
-@cell(ACTOR, "daemon killed in the middle of a backfill", limit_s=180)
+@cell(ACTOR, "daemon killed in the middle of a backfill", limit_s=300)
 def daemon_killed(world: World) -> None:
     """The next daemon goes on with it."""
     world.nodes = (A, B)
@@ -107,8 +107,8 @@ def daemon_killed(world: World) -> None:
         world.fired("death of the daemon")
         time.sleep(1)
         services.start_daemon()
-        world.until(lambda: world.is_complete(A) and world.is_complete(B), "both artifacts", 90)
-        world.until(lambda: services.is_quiet(), "all runs ended", 60)
+        world.until(lambda: world.is_complete(A) and world.is_complete(B), "both artifacts")
+        world.until(lambda: services.is_quiet(), "all runs ended")
     world.finish(with_dagster=True)
     world.demand_single_work()
 

@@ -16,7 +16,7 @@ ACTOR = "orchestrator"
 BLOCK = 4096
 
 
-@cell(ACTOR, "disk of the ledger full (ENOSPC)", limit_s=120)
+@cell(ACTOR, "disk of the ledger full (ENOSPC)")
 def ledger_full(world: World) -> None:
     """What cannot be written down is not submitted, and said; what runs is watched to its end."""
     world.tell("2", A)
@@ -37,7 +37,7 @@ def ledger_full(world: World) -> None:
     world.demand_single_work()
 
 
-@cell(ACTOR, "disk of the whole home full (ENOSPC)", limit_s=120)
+@cell(ACTOR, "disk of the whole home full (ENOSPC)")
 def home_full(world: World) -> None:
     """It says so and waits for space; nothing is half published, and everything is made then."""
     world.tell("2")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 from tests.chaos.cells import cell
-from tests.chaos.world import NODES, A, World
+from tests.chaos.world import A, World
 
 ACTOR = "slurmd / node"
 
@@ -17,7 +16,7 @@ def _node_of(world: World, slurm_job_id: str) -> str:
     return shown.stdout.split()[0]
 
 
-@cell(ACTOR, "slurmd killed: NODE_FAIL, requeue, and the twin lives on", breaks=True, limit_s=120)
+@cell(ACTOR, "slurmd killed: NODE_FAIL, requeue, and the twin lives on", breaks=True)
 def lost_with_living_twin(world: World) -> None:
     """The requeued start takes over; the twin notices and leaves without publishing."""
     world.nodes = (A,)
@@ -37,7 +36,7 @@ def lost_with_living_twin(world: World) -> None:
     world.cluster.start()
 
 
-@cell(ACTOR, "node declared down, its processes killed", breaks=True, limit_s=120)
+@cell(ACTOR, "node declared down, its processes killed", breaks=True)
 def down(world: World) -> None:
     """Requeued, and made once."""
     world.tell("3\n0.5")
@@ -52,7 +51,7 @@ def down(world: World) -> None:
     world.expect_success(first)
 
 
-@cell(ACTOR, "the stage stands still until its time is over", limit_s=150)
+@cell(ACTOR, "the stage stands still until its time is over", limit_s=300)
 def stands_still(world: World) -> None:
     """SLURM's warning or time limit ends it; the reason is told, and the next try is whole."""
     world.nodes = (A,)
@@ -62,32 +61,40 @@ def stands_still(world: World) -> None:
     world.until(lambda: _state(begun["pid"]) == "T", "the stage stands still")
     world.fired("process state T of the stage")
     world.cluster.expire(begun["slurm_job_id"])
-    code = first.wait()
-    if code or A not in first.completed():
+    if first.wait() or A not in first.completed():
         world.demand_reason("Timeout")
         world.finish()
+    world.demand(len(world.begins()) == 2, "there was no second start")
 
 
-@cell(ACTOR, "the whole task is frozen; cancelled by others, thawed after the takeover")
-def frozen_task(world: World) -> None:
-    """The late one wakes up as a job that was given up."""
+@cell(
+    ACTOR,
+    "node lost and its task frozen; thawed while the next start works",
+    breaks=True,
+    limit_s=300,
+)
+def frozen_twin(world: World) -> None:
+    """The next start goes on without the frozen one's lock; the thawed one may not publish."""
     world.nodes = (A,)
-    world.tell("1.5\n0.5")
+    world.tell("1\n3\n0.5")
     first = world.start()
-    begun = world.await_work()
-    where = _node_of(world, begun["slurm_job_id"])
-    task = os.getppid if begun["pid"] == 0 else _parent(begun["pid"])
-    assert isinstance(task, int)
-    for pid in (task, begun["pid"]):
+    twin = world.await_work()
+    where = _node_of(world, twin["slurm_job_id"])
+    task = _parent(twin["pid"])
+    for pid in (task, twin["pid"]):
         os.kill(pid, signal.SIGSTOP)
     world.prove(_state(task) == "T", "process state T of the task")
-    world.cluster.run("scontrol", "requeue", begun["slurm_job_id"], check=True)
-    time.sleep(1)
-    world.cluster.run_at_once(begun["slurm_job_id"], avoid=where)
+    world.cluster.lose_node(where)
+    world.until(lambda: world.cluster.state(twin["slurm_job_id"]) != "RUNNING", "requeued")
+    world.cluster.run_at_once(twin["slurm_job_id"], avoid=where)
+    world.until(lambda: len(world.begins()) == 2, "the next start works")
+    for pid in (task, twin["pid"]):
+        os.kill(pid, signal.SIGCONT)
     world.expect_success(first)
-    for pid in (task, begun["pid"]):
-        if os.path.exists(f"/proc/{pid}"):
-            os.kill(pid, signal.SIGCONT)
+    world.until(lambda: not os.path.exists(f"/proc/{twin['pid']}"), "the twin left")
+    published = world.manifest(A)
+    world.demand(published and published.provenance["start"] == 2, "the twin published")
+    world.cluster.start()
 
 
 def _hurry(world: World, slurm_job_id: str) -> bool:
@@ -113,6 +120,3 @@ def _state(pid: int) -> str:
 def _parent(pid: int) -> int:
     with open(f"/proc/{pid}/stat") as file:
         return int(file.read().rpartition(")")[2].split()[1])
-
-
-assert NODES

@@ -14,12 +14,12 @@ def _preempt(world: World, slurm_job_id: str, seconds: float = 1.0) -> None:
     """Take all nodes for a moment, and let what was put back start at once afterwards."""
     taker = world.cluster.submit("--exclusive", "-N2", "--wrap", f"sleep {seconds}")
     world.until(lambda: world.cluster.state(slurm_job_id) != "RUNNING", "the job was preempted")
-    world.fired("state left RUNNING")
+    world.prove("preempted JobId" in world.cluster.log("slurmctld"), "slurmctld's log: preempted")
     world.cluster.wait_for_end(taker)
     world.until(lambda: not world.is_held_back(slurm_job_id), "the job may start again")
 
 
-@cell(ACTOR, "once", limit_s=120)
+@cell(ACTOR, "once")
 def once(world: World) -> None:
     """Goes on from its checkpoint."""
     world.nodes = (A,)
@@ -33,7 +33,7 @@ def once(world: World) -> None:
     world.demand(world.journal("resume")[-1]["done"] > 0, "it began from nothing")
 
 
-@cell(ACTOR, "twice in a row", limit_s=150)
+@cell(ACTOR, "twice in a row")
 def twice(world: World) -> None:
     """Goes on from its checkpoint, twice."""
     world.nodes = (A,)
@@ -49,7 +49,7 @@ def twice(world: World) -> None:
     world.demand(done == sorted(done) and done[-1] > done[1], f"no progress was kept: {done}")
 
 
-@cell(ACTOR, "in the middle of a checkpoint", limit_s=120)
+@cell(ACTOR, "in the middle of a checkpoint")
 def while_saving(world: World) -> None:
     """A half checkpoint is none; the one before counts."""
     world.nodes = (A,)
@@ -62,7 +62,7 @@ def while_saving(world: World) -> None:
     world.expect_success(first)
 
 
-@cell(ACTOR, "without grace: the job is ended, not put back", limit_s=120)
+@cell(ACTOR, "without grace: the job is ended, not put back")
 def without_grace(world: World) -> None:
     """A new job goes on from the checkpoint."""
     world.nodes = (A,)

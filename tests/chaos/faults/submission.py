@@ -33,7 +33,7 @@ def timed_out(world: World) -> None:
     first = world.start()
     world.until(lambda: world.commands.has_fired("sbatch"), "sbatch.fired")
     with world.cluster.frozen():
-        world.until(lambda: "sbatch" in first.errors.read_text(), "sbatch gave up", 20)
+        world.until(lambda: "sbatch" in first.errors.read_text(), "sbatch gave up")
         world.fired("sbatch gave up, in the log")
     world.expect_success(first)
     world.demand_single_work()
