@@ -41,7 +41,7 @@ def handled(context: dg.AssetExecutionContext, engine: Engine) -> Iterator[None]
     engine.on_round = _Watchman(context).look
     try:
         yield
-    except BaseException:  # an interruption is none of Exception's: whatever it is, it goes on
+    except BaseException:  # noqa: BLE001 - an interruption is no Exception; it goes on
         if is_cancelled(context.instance, context.run_id):
             _cancel(context, engine)
         raise
