@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -223,8 +223,8 @@ class Rig:
         return [job for job in self.cluster.jobs_seen() if job.name in tokens]
 
     def left_over(self) -> list[SeenJob]:
-        """Return this project's jobs that still wait or run."""
-        return [job for job in self.jobs() if job.state in ("PENDING", "RUNNING")]
+        """Return this project's jobs that still wait, run or end."""
+        return [job for job in self.jobs() if job.state in ("PENDING", "RUNNING", "COMPLETING")]
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition, generously; no longer when an orchestrator broke."""
@@ -337,12 +337,12 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def completed(events: list[Event]) -> set[Node]:
+def completed(events: Sequence[Event]) -> set[Node]:
     """Return the nodes that events tell are complete."""
     return {event.recipe.node for event in events if isinstance(event, Completed)}
 
 
-def failures(events: list[Event]) -> dict[Node, Failed]:
+def failures(events: Sequence[Event]) -> dict[Node, Failed]:
     """Return what failed, by node."""
     return {event.node: event for event in events if isinstance(event, Failed)}
 

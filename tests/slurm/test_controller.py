@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -66,7 +66,7 @@ def remembered(rig: Rig) -> Iterator[None]:
 @pytest.mark.parametrize("place", ["after-sbatch", "after-id", "after-release"])
 @pytest.mark.parametrize("fault", [forgotten, remembered])
 def test_killed_after_a_submission(
-    own_rig: Rig, place: str, fault: type[contextlib.AbstractContextManager[None]]
+    own_rig: Rig, place: str, fault: Callable[[Rig], contextlib.AbstractContextManager[None]]
 ) -> None:
     rig = own_rig
     with fault(rig):

@@ -6,7 +6,8 @@ import stat
 
 import pytest
 
-from tests.slurm.rig import A, Rig, completed
+from activeuf_dagster.events import Event, Submitted
+from tests.slurm.rig import A, Rig, completed, failures
 
 pytestmark = pytest.mark.slurm
 SECRET = "hush-b8c1f2"
@@ -57,16 +58,13 @@ def test_secrets_reach_the_stage_and_nothing_else(
     assert holders == []
 
 
-@pytest.mark.parametrize("phase", ["queued", "running"])
-def test_cancelled(rig: Rig, phase: str) -> None:
+@pytest.mark.parametrize(("phase", "begin"), [("queued", "now+1hour"), ("running", "now")])
+def test_cancelled(rig: Rig, phase: str, begin: str) -> None:
     rig.tell("hangs")
-    asked = {"memory": "200M"} | (
-        {"extra_sbatch": ["--begin=now+1hour"]} if phase == "queued" else {}
-    )
-    rig.configure(defaults=asked)
+    rig.configure(defaults={"memory": "200M", "extra_sbatch": [f"--begin={begin}"]})
     engine = rig.engine()
     events = engine.run([A])
-    job_id = next(event.job_id for event in events)
+    job_id = job_of(next(events))
     launcher = engine.launchers["cluster"]
     rig.wait_until(lambda: launcher.poll()[job_id].phase == phase and rig.jobs())
     if phase == "running":
@@ -83,10 +81,16 @@ def test_one_element_of_an_array_is_cancelled_alone(rig: Rig) -> None:
     nodes = [(A[0], name) for name in ("exp-a", "exp-b", "exp-c")]
     engine = rig.engine()
     events = engine.run(nodes)
-    job_ids = [next(events).job_id for _ in nodes]
+    job_ids = [job_of(next(events)) for _ in nodes]
     rig.wait_for_worker(nodes[1])
     engine.launchers["cluster"].cancel([job_ids[1]])
     rig.go()
     told = list(events)
     assert completed(told) == {nodes[0], nodes[2]}
-    assert [event.failure.kind for event in told if hasattr(event, "failure")] == ["Cancelled"]
+    assert failures(told)[nodes[1]].failure.kind == "Cancelled"
+
+
+def job_of(event: Event) -> str:
+    """Return the job that an event says was submitted."""
+    assert isinstance(event, Submitted)
+    return event.job_id

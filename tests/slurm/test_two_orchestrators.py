@@ -51,7 +51,7 @@ def test_a_failure_is_told_to_both(rig: Rig) -> None:
     rig.tell("1 fails")
     one = rig.orchestrator()
     other = rig.orchestrator()
-    one.wait(), other.wait()
+    assert (one.wait(), other.wait()) == (0, 0)
     told = [each.events("Failed")[0]["kind"] for each in (one, other)]
     assert told == ["DataError", "DataError"]
 

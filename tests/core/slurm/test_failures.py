@@ -73,6 +73,7 @@ def failed(kind: str, message: str = "", retryable: bool = False) -> dict[str, A
         (ending("PENDING", "DependencyNeverSatisfied", nodes=""), "DependencyNeverSatisfied"),
         (ending("PENDING", "launch failed requeued held"), "LaunchFailure"),
         (ending("PENDING", "PartitionNodeLimit", nodes=""), "NeverStarts"),
+        (ending("PENDING", "PartitionConfig", nodes=""), "NeverStarts"),
         (Ending(""), "Lost"),
         (Ending("", vanished_waiting=True), "CancelledByOther"),
         (Ending("A_WORD_OF_A_LATER_SLURM"), "Lost"),

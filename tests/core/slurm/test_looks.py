@@ -35,7 +35,7 @@ def queue() -> Queue:
 @pytest.fixture
 def looks(queue: Queue) -> Looks:
     """Looks from 1 s to 8 s."""
-    return Looks(queue, 1.0, 8.0, clock=lambda: queue.now)  # type: ignore[arg-type]
+    return Looks(queue, 1.0, 8.0, clock=lambda: queue.now)  # pyright: ignore[reportArgumentType]
 
 
 def row(state: str, index: int | None = None) -> QueueRow:

@@ -76,7 +76,7 @@ class Desk:
     def another_process(self) -> Submissions:
         """Return the protocol without any memory, as after a restart."""
         return Submissions(
-            self.scheduler,  # type: ignore[arg-type]
+            self.scheduler,  # pyright: ignore[reportArgumentType]
             self.ledger,
             lambda wave: [],
             settle_s=SETTLE_S,
