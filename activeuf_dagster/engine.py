@@ -13,11 +13,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from activeuf_core.artifacts import ArtifactStore, read_json
+from activeuf_core.artifacts import ArtifactStore, Inspection, read_json
 from activeuf_core.crash_points import reach
 from activeuf_core.errors import ActiveUFError
 from activeuf_core.jobs import Job, Unit, new_job_id
@@ -37,6 +37,7 @@ from activeuf_dagster.events import (
     Submitted,
     label,
 )
+from activeuf_dagster.grouping import group_for_jobs, packed
 
 POLL_S = 0.2
 TAIL_LINES = 40
@@ -80,6 +81,7 @@ class Engine:
         """Called in every round; what it raises ends the run."""
         self._nodes: dict[Node, _Tracked] = {}
         self._failures: dict[str, Failure] = {}
+        self._inspected: dict[Target, Inspection] = {}
 
     def run(self, nodes: Sequence[Node], *, force: bool = False) -> Generator[Event, None, None]:
         """Bring nodes up to date, upstream first, yielding what happens.
@@ -145,6 +147,7 @@ class Engine:
                 ready.append((node, found))
             elif found is not None:
                 events.append(found)
+        self._inspected.clear()
         ready, attached = self._attach(ready)
         return [*events, *attached, *self._submit(ready)]
 
@@ -208,7 +211,7 @@ class Engine:
                 continue
             if tracked and tracked.state != "complete":
                 return f"{label(above)} {tracked.state}"
-            found = self.store.inspect(above[0], self.book.recipe(*above).fingerprint)
+            found = self._inspect_once(above[0], self.book.recipe(*above).fingerprint)
             if found.manifest is None:
                 return (
                     f"{label(above)} is {found.reason}: materialize it first, or select it too "
@@ -220,6 +223,13 @@ class Engine:
                     f"{', '.join(found.manifest.failed_blocking_checks)}"
                 )
         return "" if not optional or self._has_an_input(node) else "none of what it reads is there"
+
+    def _inspect_once(self, asset: str, fingerprint: str) -> Inspection:
+        """Look at an upstream artifact, once per round however many nodes read it."""
+        target = (asset, fingerprint)
+        if target not in self._inspected:
+            self._inspected[target] = self.store.inspect(asset, fingerprint)
+        return self._inspected[target]
 
     def _has_an_input(self, node: Node) -> bool:
         """Whether at least one artifact that a node reads is complete."""
@@ -252,11 +262,14 @@ class Engine:
         """Give all ready nodes to their launchers, each launcher's jobs in one call."""
         light = {recipe.node for _, recipe in ready if self._is_light(recipe)}
         jobs: dict[str, list[tuple[Job, tuple[Node, ...]]]] = {}
-        for group in group_for_jobs(ready, light):
+        for group in packed(group_for_jobs(ready, light), self._units_per_job):
             stage = stage_of(group[0][1].asset)
             nodes = tuple(node for node, _ in group)
             jobs.setdefault(stage.placement, []).append((self._job(stage, group), nodes))
         return [event for place, given in jobs.items() for event in self._give(place, given)]
+
+    def _units_per_job(self, asset: str) -> int:
+        return self.launchers[stage_of(asset).placement].units_per_job(asset)
 
     def _give(self, place: str, given: Sequence[tuple[Job, tuple[Node, ...]]]) -> list[Event]:
         """Submit jobs to one launcher; return what became of each."""
@@ -425,38 +438,6 @@ class Engine:
                 continue
             for job_id, name in going_on.items():
                 self.left_behind[job_id] = f"{launcher.name} job {name}"
-
-
-def group_for_jobs(
-    ready: Sequence[tuple[Node, Recipe]], light: Collection[Node] = ()
-) -> list[list[tuple[Node, Recipe]]]:
-    """Put ready nodes into jobs: one each, but one together where a stage shares its process or
-    units are light.
-
-    Two nodes with the same fingerprint make one unit; the second is left for the next round, which
-    finds it made.
-    """
-    groups: dict[tuple[Any, ...], list[tuple[Node, Recipe]]] = {}
-    seen: set[str] = set()
-    for node, recipe in ready:
-        if recipe.fingerprint in seen:
-            continue
-        seen.add(recipe.fingerprint)
-        groups.setdefault(_job_key(recipe, recipe.node in light), []).append((node, recipe))
-    return list(groups.values())
-
-
-def _job_key(recipe: Recipe, is_light: bool) -> tuple[Any, ...]:
-    """Return what nodes of one job have in common."""
-    stage = stage_of(recipe.asset)
-    if is_light:
-        return (stage.module, "light")
-    if stage.shares_process:
-        read = tuple(
-            sorted(found for prints in recipe.inputs.values() for found in prints.values())
-        )
-        return (stage.module, *read)
-    return recipe.node
 
 
 def unit_name(recipe: Recipe) -> str:

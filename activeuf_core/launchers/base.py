@@ -43,6 +43,10 @@ class Launcher(Protocol):
     name: str
     """How people call the place."""
 
+    def units_per_job(self, asset: str) -> int:
+        """Return how many artifacts of an asset one job makes at most, one after the other."""
+        ...
+
     def submit(self, jobs: Sequence[Job]) -> Collection[str]:
         """Accept jobs; return the names of the units that are not part of them any more, because
         another orchestrator was a moment faster: ask `in_flight` for those.

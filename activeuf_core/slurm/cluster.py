@@ -96,6 +96,9 @@ class Resources(StrictModel):
     qos: Text | None = None
     constraint: Text | None = None
     reservation: Text | None = None
+    units_per_job: int = Field(default=1, ge=1)
+    """Short stages: so many partitions one after the other in one task, which spares their starts.
+    Each is still recorded, and fails, on its own; the time limit is that of all of them."""
     extra_sbatch: tuple[SbatchOption, ...] = ()
     """More arguments of sbatch, each as it is handed over: `--exclude=node[7-9]`."""
 
