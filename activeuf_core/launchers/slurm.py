@@ -32,6 +32,7 @@ from activeuf_core.slurm.cluster import Resources, SlurmCluster
 from activeuf_core.slurm.disk import FullDisk
 from activeuf_core.slurm.failure_classes import FAILURES, FailureClass
 from activeuf_core.slurm.failures import Ending, classify, explain, pending_problem
+from activeuf_core.slurm.leftovers import cancel_leftovers
 from activeuf_core.slurm.looks import Looks
 from activeuf_core.slurm.opening import WaveOpener
 from activeuf_core.slurm.queue import QueueRow
@@ -100,6 +101,10 @@ class SlurmLauncher:
         self._jobs: dict[str, _Tracked] = {}
         self._whole: Collection[str] = ()
         """Jobs of which all that they had left behind at the last look is here."""
+
+    def units_per_job(self, asset: str) -> int:
+        """Return what the cluster file says."""
+        return self.cluster.resources_for(asset).units_per_job
 
     def submit(self, jobs: Sequence[Job]) -> Collection[str]:
         """Submit jobs as waves; return the names of units that another orchestrator took first."""
@@ -175,6 +180,8 @@ class SlurmLauncher:
                         self._cancel(wave.token, [row.task_id])
             with self._full_disk.survived():
                 self._close_if_done(wave)
+        if not self._looks.trouble:
+            cancel_leftovers(self._scheduler, self._ledger)
         return {
             job_id: self._task_id(tracked)
             for job_id, tracked in self._jobs.items()
@@ -267,13 +274,11 @@ class SlurmLauncher:
         standing = self._submissions.step(wave, rows)
         if rows is not None:
             self._cancel_strays(wave, rows)
-        retries: list[_Retry] = []
-        for tracked in self._jobs_of(wave):
-            if tracked.is_open:
-                retries += self._update(wave, tracked, standing, is_fresh)
+        still_open = [tracked for tracked in self._jobs_of(wave) if tracked.is_open]
+        found = [self._update(wave, tracked, standing, is_fresh) for tracked in still_open]
         if is_fresh:
             self._close_if_done(wave)
-        return retries
+        return [retry for retries in found for retry in retries]
 
     def _heed_wishes(self, wave: Wave) -> None:
         """End the jobs that a person cancelled from another process."""

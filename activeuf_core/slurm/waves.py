@@ -112,6 +112,22 @@ class Ledger:
                 if wave is not None:
                     yield wave
 
+    def uncertain_waves(self) -> dict[str, float]:
+        """Return the waves that were closed before their release was certain, and when: a
+        controller that crashed may have brought their jobs back.
+        """
+        found: dict[str, float] = {}
+        try:
+            tokens = sorted(os.listdir(self.layout.slurm))
+        except FileNotFoundError:
+            return found
+        for token in tokens:
+            closed = _field(self.layout.wave(token).closed, "time")
+            submitted = self.submitting_since(token) is not None
+            if closed is not None and submitted and not self.is_released(token):
+                found[token] = closed
+        return found
+
     def mark_submitting(self, token: str) -> None:
         """Write down that sbatch is called now."""
         write_json(self.layout.wave(token).submitting, {"time": time.time()})
