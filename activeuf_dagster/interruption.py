@@ -39,13 +39,13 @@ def handled(context: dg.AssetExecutionContext, engine: Engine) -> Iterator[None]
     jobs.
     """
     engine.on_round = _Watchman(context).look
+    is_over = False
     try:
         yield
-    except BaseException:  # noqa: BLE001 - an interruption is no Exception; it goes on
-        if is_cancelled(context.instance, context.run_id):
-            _cancel(context, engine)
-        raise
+        is_over = True
     finally:
+        if not is_over and is_cancelled(context.instance, context.run_id):
+            _cancel(context, engine)
         if engine.left_behind:
             _tell_what_goes_on(context, engine.left_behind)
 

@@ -112,12 +112,17 @@ class BenchProject:
 
 
 def make_project(
-    folder: Path, cluster: SandboxCluster, experiments: int, cpus: int = 1, told: bool = False
+    folder: Path,
+    cluster: SandboxCluster,
+    experiments: int,
+    cpus: int = 1,
+    told: bool = False,
+    pack: int = 1,
 ) -> BenchProject:
     """Write a project with experiments e0000, e0001, …, which differ by their seed.
 
     Args: cpus: of one job; the cluster's CPUs divided by it are the slots. told: the payload looks
-    for its orders, instead of ending at once.
+    for its orders, instead of ending at once. pack: partitions per task.
     """
     project = BenchProject(folder, cluster)
     project.behaviour.mkdir(parents=True)
@@ -143,18 +148,18 @@ def make_project(
             "reward_model": {"base_model": "base"},
         }
         _write(configs / "experiments" / f"e{number:04d}.yaml", experiment)
-    _write(configs / "clusters" / f"{CLUSTER}.yaml", _cluster_file(project, cpus, told))
+    _write(configs / "clusters" / f"{CLUSTER}.yaml", _cluster_file(project, cpus, told, pack))
     return project
 
 
-def _cluster_file(project: BenchProject, cpus: int, told: bool) -> dict[str, Any]:
+def _cluster_file(project: BenchProject, cpus: int, told: bool, pack: int) -> dict[str, Any]:
     setup = [f"export ACTIVEUF_STAGE_PYTHON='{PAYLOAD}'"]
     if told:
         setup.append(f"export ACTIVEUF_BEHAVIOUR='{project.behaviour}'")
     return {
         "launcher": "slurm",
         "slurm_partition": "normal",
-        "defaults": {"memory": MEMORY, "cpus": cpus},
+        "defaults": {"memory": MEMORY, "cpus": cpus, "units_per_job": pack},
         "light": {"memory": MEMORY},
         "setup": setup,
         "poll_s": 0.5,
