@@ -83,7 +83,8 @@ def frozen_twin(world: World) -> None:
     task = _parent(twin["pid"])
     for pid in (task, twin["pid"]):
         os.kill(pid, signal.SIGSTOP)
-    world.prove(_state(task) == "T", "process state T of the task")
+    world.until(lambda: _state(task) == "T", "the task stands still")
+    world.fired("process state T of the task")
     world.cluster.lose_node(where)
     world.until(lambda: world.cluster.state(twin["slurm_job_id"]) != "RUNNING", "requeued")
     world.cluster.run_at_once(twin["slurm_job_id"], avoid=where)
