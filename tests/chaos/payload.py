@@ -5,8 +5,8 @@ Started by the task wrapper as `payload.py -m MODULE --config FILE --run-dir FOL
 ACTIVEUF_BEHAVIOUR holds a file per node, `<asset>@<partition>` or else `default`: line n is for the
 n-th start, the last line for all later ones. Words: a number (seconds of work), `checkpoints` (one
 every 0.2 s, and goes on from the last), `slow-checkpoints` (each takes 1 s to write), `hangs`,
-`silent` (code 0, no artifact), `foreign` (leaves another partition's manifest in its output),
-`freezes` (SIGSTOP to itself). Crash points: mid-write, mid-checkpoint, before-result, after-result.
+`silent` (code 0, no artifact), `waits` (until there is a file `go`), `foreign` (leaves another
+partition's manifest in its output), `freezes` (SIGSTOP to itself). Crash points: mid-write, mid-checkpoint, before-result, after-result.
 
 Every start appends lines to `<behaviour>/journal`, and holds a lock by which two that work on one
 artifact at the same time notice each other. Standard library only.
@@ -65,6 +65,8 @@ class Worker:
         if "freezes" in words:
             os.kill(os.getpid(), signal.SIGSTOP)
         while "hangs" in words:
+            time.sleep(STEP_S)
+        while "waits" in words and not (self.behaviour / "go").exists():
             time.sleep(STEP_S)
         self.write_output(is_foreign="foreign" in words)
         reach("before-result")

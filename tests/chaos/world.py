@@ -87,6 +87,10 @@ class World(Rig):
                 self._addresses[node] = super().fingerprint(node)
         return self._addresses[node]
 
+    def let_work_end(self) -> None:
+        """Let payloads that wait go on."""
+        (self.behaviour / "go").touch()
+
     def crash_task(self, place: str) -> None:
         """Let the first task that reaches a place be killed there."""
         faults = {"ACTIVEUF_CRASH_AT": place, "ACTIVEUF_CRASH_MARK": str(self.mark)}

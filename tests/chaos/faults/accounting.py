@@ -11,8 +11,8 @@ from tests.chaos.cells import cell
 from tests.chaos.world import A, World
 
 ACTOR = "slurmdbd"
-EMPTY_QUEUE = 'fired; [[ ! -e "$here/sacct.fired" ]] || exec squeue "$@"; exit 0'
-"""The queue knows nothing until accounting was asked."""
+EMPTY_QUEUE = '[[ -e {mark} && ! -e "$here/sacct.fired" ]] || exec squeue "$@"; fired; exit 0'
+"""From the task's death until accounting was asked, the queue knows nothing."""
 ROW = (
     'id="${{@: -1}}"; for task in 0 1; do '
     "cells=(${{id}}_$task $id {state} 0:0 1 1 1 2 None '' {comment} {comment}); "
@@ -24,9 +24,9 @@ ROW = (
 def _lose_the_job_of_a_dead_task(world: World) -> None:
     """Kill a task, and let the queue forget its job: only accounting could say how it ended."""
     world.crash_task("before-manifest")
+    world.commands.disturb("squeue", EMPTY_QUEUE.format(mark=world.mark))
     first = world.start()
     world.until(world.mark.exists, "mark file of the task")
-    world.commands.disturb("squeue", EMPTY_QUEUE)
     world.until(lambda: world.commands.has_fired("sacct"), "sacct is asked")
     world.fired("sacct.fired")
     first.wait()
