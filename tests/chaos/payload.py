@@ -6,7 +6,8 @@ ACTIVEUF_BEHAVIOUR holds a file per node, `<asset>@<partition>` or else `default
 n-th start, the last line for all later ones. Words: a number (seconds of work), `checkpoints` (one
 every 0.2 s, and goes on from the last), `slow-checkpoints` (each takes 1 s to write), `hangs`,
 `silent` (code 0, no artifact), `waits` (until there is a file `go`), `foreign` (leaves another
-partition's manifest in its output), `freezes` (SIGSTOP to itself). Crash points: mid-write, mid-checkpoint, before-result, after-result.
+partition's manifest in its output), `freezes` (SIGSTOP to itself). Crash points:
+mid-write, mid-checkpoint, before-result, after-result.
 
 Every start appends lines to `<behaviour>/journal`, and holds a lock by which two that work on one
 artifact at the same time notice each other. Standard library only.
