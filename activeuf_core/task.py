@@ -45,6 +45,7 @@ GRACE_S = 10.0
 EXIT_UNIT_FAILED, EXIT_SUPERSEDED = 3, 4
 PR_SET_PDEATHSIG = 1
 STAGE_PYTHON = "ACTIVEUF_STAGE_PYTHON"
+SILENT = "CompletedWithoutArtifact"
 TIME_LIMIT = "TimeLimitNear"
 """Kind of the failure of a unit that was stopped before the job's time limit."""
 
@@ -135,11 +136,17 @@ class Task:
             still_open = [unit for unit in self.job.units if self._is_unit_open(unit)]
             begun = [u for u in still_open if self.folder.unit(u.name).output.exists()]
             if not begun or len(begun) == len(still_open):
+                self._note_silence(exit_code, still_open)
                 break
             for unit in begun:
                 message = f"the stage process ended with exit code {exit_code} while it worked on "
                 self._fail(unit, "StageDied", f"{message}{unit.asset}[{unit.partition}].")
         return exit_code
+
+    def _note_silence(self, exit_code: int, units: Sequence[Unit]) -> None:
+        """Say of units that the stage left without a result, though it says that all is well."""
+        for unit in units if exit_code == 0 else ():
+            self._fail(unit, SILENT, f"the stage ended well and made no {unit.asset}.")
 
     def _run_stage(self) -> int:
         still_open = tuple(unit for unit in self.job.units if self._is_unit_open(unit))

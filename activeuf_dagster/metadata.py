@@ -28,7 +28,10 @@ ORDINARY = {"gpus": 0, "gpu_hours": 0.0, "start": 1, "slurm_restarts": 0}
 def of_manifest(
     manifest: Manifest, layout: Layout, *, is_adopted: bool
 ) -> dict[str, dg.MetadataValue]:
-    """Return what a person wants to see beside a materialization."""
+    """Return what a person wants to see beside a materialization.
+
+    The fingerprint is its data version, and stands in the artifact's path.
+    """
     folder = layout.artifact(manifest.asset, manifest.fingerprint)
     shown = {name: _value(value, folder) for name, value in manifest.metadata.items()}
     provenance = manifest.provenance
@@ -39,10 +42,7 @@ def of_manifest(
         "artifact": dg.MetadataValue.path(str(folder)),
         "log": dg.MetadataValue.path(str(log)),
         "config": dg.MetadataValue.json(dict(manifest.config)),
-        "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
-        "origin": dg.MetadataValue.text(
-            "adopted from the store" if is_adopted else "made by this run"
-        ),
+        **({"origin": dg.MetadataValue.text("adopted from the store")} if is_adopted else {}),
         "seconds": dg.MetadataValue.float(round(float(provenance["seconds"]), 2)),
         "job_id": dg.MetadataValue.text(str(provenance["job_id"])),
         **({"git_commit": dg.MetadataValue.text(commit)} if commit else {}),

@@ -29,7 +29,6 @@ from activeuf_dagster import metadata
 from activeuf_dagster.graph import config_key, dagster_partition
 
 Recorded = dg.AssetObservation | dg.AssetMaterialization | dg.AssetCheckEvaluation
-FINGERPRINT_TAG = "activeuf/fingerprint"
 
 
 class Recorder:
@@ -97,7 +96,6 @@ class Recorder:
         tags = {
             DATA_VERSION_TAG: recipe.fingerprint,
             CODE_VERSION_TAG: recipe.version,
-            FINGERPRINT_TAG: recipe.fingerprint,
         }
         config = self._observation(recipe.node)
         pointer = config.storage_id if config else 0

@@ -21,6 +21,8 @@ OUTPUT_NOT_OPENED = 53
 EXIT_SUPERSEDED = 4
 """Exit code of the task wrapper (activeuf_core.task) when its work no longer counts."""
 PERMANENT_KINDS = frozenset({"ConfigError", "DataError", "ArtifactError", "SourceChanged"})
+SILENT_KIND = "CompletedWithoutArtifact"
+"""Kind that the task wrapper records when a stage ended well and made nothing."""
 TIME_KIND = "TimeLimitNear"
 """Kind that the task wrapper records when it stops a unit before the job's time limit."""
 MEMORY_KINDS = frozenset({"MemoryError"})
@@ -152,6 +154,8 @@ def _class_name(ending: Ending) -> str:
     """
     if ending.stage_kind == "Superseded" or _is_superseded(ending):
         return "Superseded"
+    if ending.stage_kind == SILENT_KIND:
+        return SILENT_KIND
     if ending.stage_kind in PERMANENT_KINDS:
         return "StageError"
     if ending.state in _BY_STATE:

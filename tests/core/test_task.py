@@ -30,6 +30,8 @@ def run(context):
         raise DataError("row 3 is bad")
     if how == "dies":
         os.kill(os.getpid(), 9)
+    if how == "silent":
+        os._exit(0)
     if how == "exits":
         os._exit(7)
     if how == "slow":
@@ -223,3 +225,11 @@ def test_a_stage_that_dies_takes_only_the_unit_with_it_that_it_worked_on(
     assert [is_complete(launcher, unit) for unit in shared.units] == [True, False, True]
     failure = read_json(RunFolder(launcher.layout.run("shared")).unit(shared.units[1].name).failure)
     assert failure["kind"] == "StageDied"
+
+
+def test_a_stage_that_ends_well_and_makes_nothing_is_a_failure(launcher: LocalLauncher) -> None:
+    silent = job(launcher, "silent", "silent")
+    launcher.submit([silent])
+    wait(launcher, "silent")
+    failure = read_json(RunFolder(launcher.layout.run("silent")).unit(silent.units[0].name).failure)
+    assert (failure["kind"], failure["retryable"]) == ("CompletedWithoutArtifact", False)

@@ -36,7 +36,7 @@ def assert_tells_everything(rig: Rig, failure: Failure, state: str) -> None:
     [
         ("fails", "DataError", "FAILED"),
         ("exits", "NonZeroExit", "FAILED"),
-        ("silent", "NonZeroExit", "FAILED"),
+        ("silent", "CompletedWithoutArtifact", "FAILED"),
     ],
 )
 def test_a_stage_that_fails_is_not_tried_again(rig: Rig, words: str, kind: str, state: str) -> None:

@@ -46,7 +46,7 @@ def silent(world: World) -> None:
     first = world.start()
     world.demand(first.wait() == 0 and A not in first.completed(), "it passed for complete")
     world.prove(len(world.begins(A)) == 1, "a start without a result")
-    world.demand_reason("exit code")
+    world.demand_reason("CompletedWithoutArtifact")
     world.finish()
 
 

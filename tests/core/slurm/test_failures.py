@@ -131,6 +131,7 @@ def test_a_cancelled_job_is_cancelled_whatever_its_log_says() -> None:
 def test_the_wrapper_means_the_same_words() -> None:
     assert failures.EXIT_SUPERSEDED == task.EXIT_SUPERSEDED
     assert failures.TIME_KIND == task.TIME_LIMIT
+    assert failures.SILENT_KIND == task.SILENT
 
 
 @pytest.mark.parametrize(
