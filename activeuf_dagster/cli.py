@@ -1,7 +1,7 @@
 """The command line: `activeuf`.
 
     activeuf check                what the config files declare, and whether they are right
-    activeuf materialize [EXP…]   bring experiments up to date, in the foreground
+    activeuf materialize EXP…     bring experiments up to date, in the foreground
     activeuf plan [EXP…]          what is fresh, what is not and why, what would run
     activeuf leaderboard          the table
     activeuf demo                 two experiments on the project's own data, then the table
@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from activeuf_core.artifacts import ArtifactStore
-from activeuf_core.errors import ActiveUFError
+from activeuf_core.errors import ActiveUFError, ConfigError
 from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
 from activeuf_core.slurm.overview import gather
@@ -83,10 +83,18 @@ def materialize(
     force: Annotated[
         bool, typer.Option(help="Make what is complete again, as a new generation.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All experiments, those of sweeps too.")
+    ] = False,
     cluster: Cluster = "",
 ) -> None:
     """Bring experiments and all that they read up to date, in the foreground."""
     project = Project.load()
+    if bool(experiments) == everything:
+        raise ConfigError(
+            f"which of {len(project.catalog.experiments)} experiments? Name some, a sweep or a "
+            "pattern such as 'demo-*', or say --all. `activeuf plan` says what would run."
+        )
     chosen = project.catalog.chosen(experiments)
     if not _bring_up_to_date(project, chosen, force=force, cluster=cluster):
         raise typer.Exit(1)

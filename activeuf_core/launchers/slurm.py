@@ -16,7 +16,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from activeuf_core.artifacts import ArtifactStore
@@ -41,6 +40,7 @@ from activeuf_core.slurm.retries import Decision, decide
 from activeuf_core.slurm.scheduler import Scheduler
 from activeuf_core.slurm.ssh import transport_of
 from activeuf_core.slurm.submission import Standing, Submissions
+from activeuf_core.slurm.tracked import Tracked, describe
 from activeuf_core.slurm.transport import Transport
 from activeuf_core.slurm.waves import Ledger, Wave, new_token
 
@@ -49,27 +49,7 @@ FILE_LAG_S = 5.0
 """How much later than the end of its job an artifact may show up on a network file system."""
 
 
-@dataclass
-class _Tracked:
-    """What the launcher remembers of a job."""
-
-    job: Job
-    token: str
-    index: int
-    state: JobState
-    is_found: bool = False
-    """Another orchestrator, or an earlier life of this one, submitted it."""
-    was_alive: bool = False
-    """The queue showed it waiting or running while we watched."""
-    gone_since: float | None = None
-    """Since when SLURM says that it ended, or does not know it any more."""
-
-    @property
-    def is_open(self) -> bool:
-        return self.state.phase != "ended"
-
-
-_Retry = tuple[_Tracked, Decision, FailureClass, Ending]
+_Retry = tuple[Tracked, Decision, FailureClass, Ending]
 
 
 class SlurmLauncher:
@@ -98,7 +78,7 @@ class SlurmLauncher:
         self._submissions.prepare = self._opener.prepare
         self._full_disk = FullDisk()
         self._waves: dict[str, Wave] = {}
-        self._jobs: dict[str, _Tracked] = {}
+        self._jobs: dict[str, Tracked] = {}
         self._whole: Collection[str] = ()
         """Jobs of which all that they had left behind at the last look is here."""
 
@@ -154,7 +134,7 @@ class SlurmLauncher:
 
         Raises: LaunchError when the scheduler does not answer: the jobs then go on.
         """
-        by_wave: dict[str, list[_Tracked]] = {}
+        by_wave: dict[str, list[Tracked]] = {}
         for job_id in job_ids:
             tracked = self._jobs.get(job_id)
             if tracked is not None and tracked.is_open:
@@ -228,7 +208,7 @@ class SlurmLauncher:
         self._waves[wave.token] = wave
         for index, job in enumerate(jobs):
             state = JobState("queued", "is being submitted")
-            self._jobs[job.job_id] = _Tracked(job, wave.token, index, state, is_found)
+            self._jobs[job.job_id] = Tracked(job, wave.token, index, state, is_found)
 
     # ------------------------------------------------------------- finding what exists
 
@@ -297,7 +277,7 @@ class SlurmLauncher:
             self._end(tracked, cancellation.CANCELLED, message)
 
     def _update(
-        self, wave: Wave, tracked: _Tracked, standing: Standing, is_fresh: bool
+        self, wave: Wave, tracked: Tracked, standing: Standing, is_fresh: bool
     ) -> list[_Retry]:
         """Bring a job's state up to date; return what is to be tried again."""
         if standing == "submitting":
@@ -312,6 +292,8 @@ class SlurmLauncher:
             remedy = FAILURES["SubmissionRejected"].remedy
             self._end(tracked, "SubmissionRejected", f"{refusal}\nNext: {remedy}")
             return []
+        if standing == "held" and (trouble := self._submissions.trouble(wave.token)):
+            tracked.state = JobState("queued", trouble)
         if not is_fresh:
             return []
         row = self._row(tracked)
@@ -320,11 +302,11 @@ class SlurmLauncher:
             return self._never_runs(tracked, row, problem)
         if row is not None and row.phase != "ended":
             tracked.gone_since, tracked.was_alive = None, True
-            tracked.state = JobState(row.phase, _describe(row))
+            tracked.state = JobState(row.phase, describe(row))
             return []
         return self._gone(tracked, row)
 
-    def _gone(self, tracked: _Tracked, row: QueueRow | None) -> list[_Retry]:
+    def _gone(self, tracked: Tracked, row: QueueRow | None) -> list[_Retry]:
         """Decide on a job that SLURM has ended or does not know."""
         if not evidence.open_units(self.layout, tracked.job):
             tracked.state = JobState("ended", "complete")
@@ -348,7 +330,7 @@ class SlurmLauncher:
         ending = self._ending(tracked, row)
         return self._judge(tracked, classify(ending), ending)
 
-    def _never_runs(self, tracked: _Tracked, row: QueueRow, problem: FailureClass) -> list[_Retry]:
+    def _never_runs(self, tracked: Tracked, row: QueueRow, problem: FailureClass) -> list[_Retry]:
         """Take a job out of the queue that would wait there for ever."""
         self._cancel(tracked.token, [row.task_id])
         if not evidence.open_units(self.layout, tracked.job):
@@ -356,7 +338,7 @@ class SlurmLauncher:
             return []
         return self._judge(tracked, problem, self._ending(tracked, row))
 
-    def _judge(self, tracked: _Tracked, failure: FailureClass, ending: Ending) -> list[_Retry]:
+    def _judge(self, tracked: Tracked, failure: FailureClass, ending: Ending) -> list[_Retry]:
         """End a job, or return it to be tried again."""
         unit = evidence.open_units(self.layout, tracked.job)[0]
         latest = self._attempts.latest(unit.asset, unit.fingerprint)
@@ -373,7 +355,7 @@ class SlurmLauncher:
         self._end(tracked, failure.name, f"{text}\n{decision.reason}")
         return []
 
-    def _ending(self, tracked: _Tracked, row: QueueRow | None) -> Ending:
+    def _ending(self, tracked: Tracked, row: QueueRow | None) -> Ending:
         was_waiting = tracked.was_alive and tracked.state.phase == "queued"
         return evidence.ending_of(
             RunFolder(self.layout.run(tracked.job.job_id)),
@@ -385,18 +367,18 @@ class SlurmLauncher:
             vanished_waiting=row is None and was_waiting and bool(self._looks.rows(tracked.token)),
         )
 
-    def _end(self, tracked: _Tracked, kind: str, message: str) -> None:
+    def _end(self, tracked: Tracked, kind: str, message: str) -> None:
         """Write down, for everybody, that a job ended without all of its artifacts."""
         cancellation.write_end(self.layout, tracked.job.job_id, kind, message)
         tracked.state = JobState("ended", kind, kind, message)
 
-    def _row(self, tracked: _Tracked) -> QueueRow | None:
+    def _row(self, tracked: Tracked) -> QueueRow | None:
         """Return SLURM's row of a job: by name, id and index, for an id alone may be another's."""
         slurm_id = self._ledger.slurm_id(tracked.token)
         index = tracked.index if self._waves[tracked.token].size > 1 else None
         return self._looks.row(tracked.token, slurm_id, index)
 
-    def _from_accounting(self, tracked: _Tracked) -> QueueRow | None:
+    def _from_accounting(self, tracked: Tracked) -> QueueRow | None:
         """Return the last that accounting knows of a job, if it ended by that."""
         slurm_id = self._ledger.slurm_id(tracked.token)
         index = tracked.index if self._waves[tracked.token].size > 1 else None
@@ -425,17 +407,17 @@ class SlurmLauncher:
             self._ledger.close(wave.token, "all jobs have ended")
             self._waves.pop(wave.token, None)
 
-    def _jobs_of(self, wave: Wave) -> list[_Tracked]:
+    def _jobs_of(self, wave: Wave) -> list[Tracked]:
         return [self._jobs[job_id] for job_id in wave.job_ids]
 
-    def _task_id(self, tracked: _Tracked) -> str:
+    def _task_id(self, tracked: Tracked) -> str:
         slurm_id = self._ledger.slurm_id(tracked.token)
         if slurm_id is None:
             return tracked.token
         wave = self._ledger.read(tracked.token)
         return f"{slurm_id}_{tracked.index}" if wave and wave.size > 1 else str(slurm_id)
 
-    def _slurm_log(self, tracked: _Tracked) -> Path:
+    def _slurm_log(self, tracked: Tracked) -> Path:
         wave = self._ledger.read(tracked.token)
         size = wave.size if wave else 1
         return evidence.slurm_log(self.layout.wave(tracked.token), tracked.index, size)
@@ -444,7 +426,7 @@ class SlurmLauncher:
 
     def _retry(self, retries: Sequence[_Retry]) -> None:
         """Start jobs in the place of those that failed, those alike in one wave."""
-        groups: dict[tuple[str, Resources], list[tuple[_Tracked, Job]]] = {}
+        groups: dict[tuple[str, Resources], list[tuple[Tracked, Job]]] = {}
         for tracked, decision, failure, ending in retries:
             old = Resources.model_validate(self._waves[tracked.token].resources)
             asset = tracked.job.units[0].asset
@@ -456,7 +438,7 @@ class SlurmLauncher:
                 self._follow(tracked, job, lost)
 
     def _next_job(
-        self, tracked: _Tracked, decision: Decision, failure: FailureClass, ending: Ending
+        self, tracked: Tracked, decision: Decision, failure: FailureClass, ending: Ending
     ) -> Job:
         """Return the job that goes on where another failed, and remember why."""
         run = RunFolder(self.layout.run(tracked.job.job_id))
@@ -479,7 +461,7 @@ class SlurmLauncher:
             history=(*tracked.job.history, entry),
         )
 
-    def _follow(self, tracked: _Tracked, job: Job, lost: Collection[str]) -> None:
+    def _follow(self, tracked: Tracked, job: Job, lost: Collection[str]) -> None:
         """Point from a job to the one in its place: ours, or that of a faster orchestrator."""
         successor = job.job_id
         if all(unit.name in lost for unit in job.units):
@@ -491,10 +473,3 @@ class SlurmLauncher:
         cancellation.write_end(self.layout, tracked.job.job_id, kind, detail, successor)
         text = f"{reason['detail']} {reason['action']}"
         tracked.state = JobState("ended", text, str(reason["kind"]), text, successor)
-
-
-def _describe(row: QueueRow) -> str:
-    reason = f" ({row.reason})" if row.phase == "queued" and row.reason else ""
-    where = f" on {row.nodes}" if row.nodes else ""
-    restarts = f", restart {row.restarts}" if row.restarts else ""
-    return f"SLURM job {row.task_id}: {row.state}{reason}{where}{restarts}"

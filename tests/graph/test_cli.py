@@ -112,6 +112,13 @@ def test_force_makes_what_is_fresh_again(folder: Path) -> None:
     assert "dpo_model[exp-a] complete, 0.1 s" in forced.output
 
 
+def test_everything_is_materialized_only_when_that_is_said(folder: Path) -> None:
+    silent = activeuf("materialize")
+    assert "which of 3 experiments?" in str(silent.exception)
+    assert activeuf("materialize", "--all").exit_code == 0
+    assert "Nothing has to run." in activeuf("plan").output
+
+
 def test_an_unknown_experiment_is_named_with_its_neighbour(folder: Path) -> None:
     done = activeuf("plan", "exp-aa")
     assert isinstance(done.exception, ConfigError)
