@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.slurm.looks import Looks
@@ -29,7 +30,6 @@ from activeuf_dagster.code_location import build
 from activeuf_dagster.foreground import run_wave, waves
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
-from activeuf_dagster.recording import FINGERPRINT_TAG
 
 CALLS: Counter[str] = Counter()
 AUTOGROUP, PRECEDENCE = Path("/proc/self/autogroup"), "-15"
@@ -95,7 +95,7 @@ def delays(instance: dg.DagsterInstance, project: Project, assets: Sequence[str]
             for record in page.records:
                 event = record.asset_materialization
                 assert event is not None and event.tags is not None
-                manifest = store.inspect(asset, event.tags[FINGERPRINT_TAG]).manifest
+                manifest = store.inspect(asset, event.tags[DATA_VERSION_TAG]).manifest
                 assert manifest is not None
                 found.append(record.timestamp - manifest.provenance["published"])
     return found
