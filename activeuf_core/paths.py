@@ -24,6 +24,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 
 MANIFEST = "manifest.json"
+WAVE_SCRIPT = "wave.sbatch"
 METRICS = "metrics.jsonl"
 SCORE = "score.json"
 PREDICTIONS = "predictions.jsonl"
@@ -269,7 +270,7 @@ class WaveFolder:
     @property
     def script(self) -> Path:
         """The batch script."""
-        return self.path / "wave.sbatch"
+        return self.path / WAVE_SCRIPT
 
     @property
     def secrets(self) -> Path:

@@ -164,10 +164,10 @@ def _status(
         if knowledge.recorded.get(recipe.node) == recipe.fingerprint:
             return _of(recipe, "fresh", "fresh")
         return _of(recipe, "unrecorded", "complete in the store, not recorded in Dagster")
+    if look.reason != "missing":  # it was whole once: failures before that are history
+        return _of(recipe, "broken", look.reason)
     if target in knowledge.failures and not waits:
         return _of(recipe, "failed", knowledge.failures[target])
-    if look.reason != "missing":
-        return _of(recipe, "broken", look.reason)
     before = knowledge.recorded.get(recipe.node)
     if before is None:
         return _of(recipe, "missing", waits or "missing")

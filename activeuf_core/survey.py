@@ -12,12 +12,12 @@ from pathlib import Path
 
 from activeuf_core.artifacts import ArtifactStore, Inspection, Manifest
 from activeuf_core.attempts import Attempts
+from activeuf_core.launchers.base import Target
 from activeuf_core.paths import RunFolder
 from activeuf_core.plan import Knowledge
 from activeuf_core.recipes import Node, Recipe
 from activeuf_core.slurm.waves import Ledger
 
-Target = tuple[str, str]
 MISSING = Inspection(None, "missing")
 
 

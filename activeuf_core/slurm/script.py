@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from activeuf_core.errors import ConfigError
-from activeuf_core.paths import PROJECT
+from activeuf_core.paths import PROJECT, WAVE_SCRIPT
 from activeuf_core.slurm.cluster import Container, Resources, SlurmCluster
 from activeuf_core.slurm.values import (
     CONTROL,
@@ -25,8 +25,7 @@ from activeuf_core.slurm.values import (
     check_variable_value,
 )
 
-TEMPLATE = PROJECT / "slurm" / "wave.sbatch"
-SCRIPT = "wave.sbatch"
+TEMPLATE = PROJECT / "slurm" / WAVE_SCRIPT
 TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MODULE = re.compile(r"\w+(\.\w+)*", re.ASCII)
 BARE = ("-S",)
@@ -124,7 +123,7 @@ class WaveSpec:
     @property
     def script(self) -> str:
         """Where the rendered script lies."""
-        return f"{self.folder}/{SCRIPT}"
+        return f"{self.folder}/{WAVE_SCRIPT}"
 
     @property
     def log(self) -> str:

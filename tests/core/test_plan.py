@@ -101,7 +101,9 @@ def test_a_failure_is_remembered_until_something_upstream_changes(book: RecipeBo
 def test_a_broken_artifact_says_what_is_wrong(book: RecipeBook) -> None:
     known = knowledge(book, (LOOP,))
     broken = Inspection(None, "broken: a.txt is gone")
-    known = dataclasses.replace(known, found={**known.found, target(book, DPO): broken})
+    failures = {target(book, DPO): "DataError: once, before it was made"}
+    found_now = {**known.found, target(book, DPO): broken}
+    known = dataclasses.replace(known, found=found_now, failures=failures)
     found = statuses(book, (LOOP, DPO), known)[DPO]
     assert (found.state, found.reason) == ("broken", "broken: a.txt is gone")
 
