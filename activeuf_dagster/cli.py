@@ -3,6 +3,7 @@
     activeuf check                what the config files declare, and whether they are right
     activeuf materialize EXP…     bring experiments up to date, in the foreground
     activeuf plan [EXP…]          what is fresh, what is not and why, what would run
+    activeuf recover [EXP…]       make what is stale, missing, broken or has failed, nothing else
     activeuf leaderboard          the table
     activeuf demo                 two experiments on the project's own data, then the table
     activeuf jobs                 what waits and runs on clusters; cancel, log
@@ -36,6 +37,7 @@ from activeuf_core.recipes import Node
 from activeuf_core.slurm.overview import gather
 from activeuf_dagster import cli_cluster, cli_jobs
 from activeuf_dagster.cli_plan import plan
+from activeuf_dagster.cli_recover import recover
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
 
@@ -48,6 +50,7 @@ app = typer.Typer(
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_cluster.app, name="cluster")
 app.command()(plan)
+app.command()(recover)
 console = Console(highlight=False, soft_wrap=True)
 DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
 Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]

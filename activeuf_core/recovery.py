@@ -1,0 +1,182 @@
+"""Recovery: which nodes have to run so that what was asked for is fresh, and why each. Pure.
+
+In: what is known of every node (a `Fact`), upstream first, and a `Wish`. Out: a `Recovery`: what to
+run, what only has to be recorded, and why everything else that is not fresh is left out.
+
+A node runs when its artifact is not there and one of these holds:
+
+    it was asked for    its state and its asset are among those that were asked for
+    it waits            it reads, directly or not, one that was asked for, and all else that it
+                        needs is there or runs too
+    it is needed        one of the above cannot be made without it
+
+A table that is made from whatever exists (optional inputs) has another recipe as soon as more
+exists: it runs, and what reads it, when something that it may read does. A failure that was not asked for is not tried again, and what needs it is left out with it; so
+is what somebody else makes already. A complete artifact of the recipe as it is now is never made
+again, whatever lies upstream of it: its recipe says all that it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from activeuf_core.plan import TO_RUN, Knowledge, State, Status
+from activeuf_core.recipes import Node, RecipeBook
+from activeuf_core.stages import stage_of
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What a decision needs to know of a node.
+
+    `is_complete`: its artifact is there, made as its recipe says now. `is_recorded`: so Dagster
+    says. `needs`: what it reads and cannot be made without. `may_read`: what it reads if it exists.
+    """
+
+    state: State
+    reason: str = ""
+    is_complete: bool = False
+    is_recorded: bool = False
+    needs: tuple[Node, ...] = ()
+    may_read: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for.
+
+    `states`: which states are to be mended. `assets`: to what the recovery is confined, None for
+    all; what those need upstream is made all the same. `busy`: who makes a node already.
+    """
+
+    states: frozenset[State] = TO_RUN
+    assets: frozenset[str] | None = None
+    busy: Mapping[Node, str] = field(default_factory=dict)
+
+    def names(self, node: Node) -> bool:
+        """Whether a node's asset was asked for."""
+        return self.assets is None or node[0] in self.assets
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What is to be done, upstream first. `left_out`: the rest that is not fresh, and why."""
+
+    to_run: Mapping[Node, str]
+    to_record: tuple[Node, ...]
+    left_out: Mapping[Node, str]
+
+
+def facts_of(
+    book: RecipeBook, found: Mapping[Node, Status], knowledge: Knowledge
+) -> dict[Node, Fact]:
+    """Return the facts of nodes whose status is known, in the same order."""
+    facts: dict[Node, Fact] = {}
+    for node, one in found.items():
+        optional = {item.asset for item in stage_of(node[0]).inputs if item.optional}
+        above = [other for other in book.upstream(*node) if other in found]
+        look = knowledge.found[node[0], one.fingerprint]
+        facts[node] = Fact(
+            state=one.state,
+            reason=one.reason,
+            is_complete=look.is_complete,
+            is_recorded=knowledge.recorded.get(node) == one.fingerprint,
+            needs=tuple(other for other in above if other[0] not in optional),
+            may_read=tuple(other for other in above if other[0] in optional),
+        )
+    return facts
+
+
+def decide(facts: Mapping[Node, Fact], wish: Wish) -> Recovery:
+    """Return what to run of some nodes, given upstream first: nothing more, nothing less."""
+    stuck = _stuck(facts, wish)
+    chosen = _asked_for(facts, wish, stuck)
+    _add_what_waits(facts, wish, chosen)
+    _add_what_is_needed(facts, chosen)
+    to_run = {node: chosen[node] for node in facts if node in chosen}
+    to_record = [
+        node
+        for node, one in facts.items()
+        if one.is_complete and not one.is_recorded and node not in chosen
+    ]
+    left_out = {
+        node: stuck.get(node) or _why_not(one, wish, node)
+        for node, one in facts.items()
+        if one.state not in ("fresh", "unrecorded") and node not in chosen
+    }
+    return Recovery(to_run, tuple(to_record), left_out)
+
+
+def _stuck(facts: Mapping[Node, Fact], wish: Wish) -> dict[Node, str]:
+    """Return the nodes that this recovery cannot make, and why."""
+    stuck: dict[Node, str] = {}
+    for node, one in facts.items():
+        if one.is_complete:
+            continue
+        if node in wish.busy:
+            stuck[node] = f"on its way in {wish.busy[node]}"
+        elif one.state == "failed" and "failed" not in wish.states:
+            stuck[node] = f"failed, and failures were not asked for: {one.reason}"
+        else:
+            waits = next((other for other in one.needs if other in stuck), None)
+            if waits is not None:
+                stuck[node] = f"needs {_label(waits)}: {stuck[waits]}"
+    return stuck
+
+
+def _asked_for(
+    facts: Mapping[Node, Fact], wish: Wish, stuck: Mapping[Node, str]
+) -> dict[Node, str]:
+    return {
+        node: f"{one.state}: {one.reason}" if one.reason != one.state else one.state
+        for node, one in facts.items()
+        if one.state in wish.states
+        and not one.is_complete
+        and wish.names(node)
+        and node not in stuck
+    }
+
+
+def _add_what_waits(facts: Mapping[Node, Fact], wish: Wish, chosen: dict[Node, str]) -> None:
+    """Choose what reads a chosen node; `grown`: the nodes that get another recipe thereby."""
+    grown: set[Node] = set()
+    for node, one in facts.items():
+        more = [other for other in one.may_read if other in chosen]
+        more += [other for other in one.needs if other in grown]
+        above = more if one.is_complete else [*more, *(o for o in one.needs if o in chosen)]
+        if node not in chosen and above and _may_wait(facts, wish, chosen, node):
+            chosen[node] = f"reads {_label(above[0])}, which is made"
+        if more and node in chosen:
+            grown.add(node)
+
+
+def _may_wait(
+    facts: Mapping[Node, Fact], wish: Wish, chosen: Mapping[Node, str], node: Node
+) -> bool:
+    """Whether a node that reads a chosen one can be made with the chosen ones."""
+    one = facts[node]
+    is_free = wish.names(node) and node not in wish.busy and one.state not in ("running", "failed")
+    return is_free and all(other in chosen or facts[other].is_complete for other in one.needs)
+
+
+def _add_what_is_needed(facts: Mapping[Node, Fact], chosen: dict[Node, str]) -> None:
+    for node in reversed(list(facts)):
+        if node in chosen:
+            for other in facts[node].needs:
+                if not facts[other].is_complete:
+                    chosen.setdefault(other, f"{_label(node)} needs it")
+
+
+def _why_not(one: Fact, wish: Wish, node: Node) -> str:
+    if one.is_complete:
+        return f"complete, made from what exists; {one.reason}"
+    if one.state == "running":
+        return one.reason
+    if not wish.names(node):
+        return f"{one.state}, and {node[0]} was not asked for"
+    return f"{one.state}, which was not asked for: {one.reason}"
+
+
+def _label(node: Node) -> str:
+    return f"{node[0]}[{node[1]}]"
