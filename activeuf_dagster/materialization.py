@@ -36,7 +36,7 @@ from activeuf_dagster.events import (
 from activeuf_dagster.graph import asset_specs, check_specs
 from activeuf_dagster.live_log import LiveLog
 from activeuf_dagster.project import Project
-from activeuf_dagster.recording import Recorded, Recorder
+from activeuf_dagster.recording import Asked, Recorded, Recorder
 
 log = logging.getLogger("activeuf.engine")
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -108,7 +108,7 @@ def materialize(
     Raises: dagster.Failure at the end when a node failed or was blocked, naming each.
     """
     book = project.book()
-    recorder = Recorder(context.instance, book)
+    recorder = Recorder(Asked(context.instance), book)
     launchers = project.launchers(config.cluster)
     engine = Engine(book, launchers.cluster, launchers.orchestrator, project.runtime())
     bad: list[Failed | Blocked] = []

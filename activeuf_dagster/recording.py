@@ -9,7 +9,7 @@ the fingerprint, so Dagster's verdict and ours agree. Uses `_core` names of dags
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 from dagster._core.definitions.data_version import (
@@ -19,7 +19,6 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
-from dagster._core.event_api import EventLogRecord
 
 from activeuf_core.artifacts import Manifest
 from activeuf_core.fingerprint import digest_of
@@ -27,8 +26,74 @@ from activeuf_core.recipes import Node, Recipe, RecipeBook
 from activeuf_core.stages import stage_of
 from activeuf_dagster import metadata
 from activeuf_dagster.graph import config_key, dagster_partition
+from activeuf_dagster.recorded import Known
 
 Recorded = dg.AssetObservation | dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+class Latest(Protocol):
+    """What Dagster knows of nodes."""
+
+    def observation(self, node: Node) -> Known | None:
+        """Return the latest observation of a node's config."""
+        ...
+
+    def event(self, node: Node, fingerprint: str) -> Known | None:
+        """Return the latest event of a node, or one of this fingerprint that was the latest when it
+        was first asked for.
+        """
+        ...
+
+    def will_be_observed(self, node: Node) -> None:
+        """Note that an observation of a node's config is about to be stored."""
+        ...
+
+
+class Asked:
+    """What Dagster knows of nodes now, asked one by one when somebody wants to know."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._seen: dict[tuple[Node, str], Known] = {}
+        self._observed: dict[str, set[str]] = {}
+
+    def observation(self, node: Node) -> Known | None:
+        """Return the latest observation of a node's config; of the partitions that had none at the
+        first question about the asset, the database is not asked.
+        """
+        asset, name = node
+        key, partition = config_key(asset), dagster_partition(name)
+        if asset not in self._observed:
+            kind = dg.DagsterEventType.ASSET_OBSERVATION
+            found = self._instance.get_latest_storage_id_by_partition(key, kind)
+            self._observed[asset] = set(found)
+        if partition is not None and name not in self._observed[asset]:
+            return None
+        return self._latest(key, partition, is_source=True)
+
+    def event(self, node: Node, fingerprint: str) -> Known | None:
+        """Return the latest event of a node, or one of this fingerprint that was the latest when it
+        was first asked for: a thousand experiments read the same features. Should a later event
+        have another fingerprint, Dagster calls the reader stale, and so it is.
+        """
+        seen = self._seen.get((node, fingerprint))
+        if seen is not None:
+            return seen
+        found = self._latest(dg.AssetKey(node[0]), dagster_partition(node[1]), is_source=False)
+        if found is not None and found.version == fingerprint:
+            self._seen[node, fingerprint] = found
+        return found
+
+    def will_be_observed(self, node: Node) -> None:
+        """Note that an observation of a node's config is about to be stored."""
+        self._observed[node[0]].add(node[1])
+
+    def _latest(self, key: dg.AssetKey, partition: str | None, *, is_source: bool) -> Known | None:
+        record = self._instance.get_latest_data_version_record(
+            key, is_source=is_source, partition_key=partition
+        )
+        version = extract_data_version_from_entry(record.event_log_entry) if record else None
+        return Known(record.storage_id, version.value if version else "") if record else None
 
 
 class Recorder:
@@ -36,17 +101,16 @@ class Recorder:
     for.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, book: RecipeBook) -> None:
-        self.instance = instance
+    def __init__(self, latest: Latest, book: RecipeBook) -> None:
+        self.latest = latest
         self.book = book
-        self._seen: dict[tuple[Node, str], EventLogRecord] = {}
-        self._observed: dict[str, set[str]] = {}
 
     def is_recorded(self, recipe: Recipe) -> bool:
         """Whether Dagster's latest event of a node is the one of this recipe, made from these
         inputs.
         """
-        return _version(self._event(recipe.node, recipe.fingerprint)) == recipe.fingerprint
+        known = self.latest.event(recipe.node, recipe.fingerprint)
+        return known is not None and known.version == recipe.fingerprint
 
     def record(self, recipe: Recipe, manifest: Manifest, *, is_adopted: bool) -> Iterator[Recorded]:
         """Yield the events of one completed node: its config, inputs that Dagster does not know,
@@ -75,9 +139,10 @@ class Recorder:
         stale.
         """
         version = self.config_version(recipe.node)
-        if _version(self._observation(recipe.node)) != version:
+        known = self.latest.observation(recipe.node)
+        if known is None or known.version != version:
             yield observation(recipe.node, version)
-            self._observed[recipe.asset].add(recipe.partition)
+            self.latest.will_be_observed(recipe.node)
 
     def _adopt_inputs(self, recipe: Recipe) -> Iterator[Recorded]:
         """Record inputs that are in the store but not in Dagster: its database may be younger than
@@ -97,7 +162,7 @@ class Recorder:
             DATA_VERSION_TAG: recipe.fingerprint,
             CODE_VERSION_TAG: recipe.version,
         }
-        config = self._observation(recipe.node)
+        config = self.latest.observation(recipe.node)
         pointer = config.storage_id if config else 0
         tags |= _input_tags(config_key(recipe.asset), self.config_version(recipe.node), pointer)
         for asset, prints in recipe.inputs.items():
@@ -111,46 +176,13 @@ class Recorder:
         """
         seen = [0]
         for partition, fingerprint in recipe.inputs[asset].items():
-            record = self._event((asset, partition), fingerprint)
-            if record is None:
+            known = self.latest.event((asset, partition), fingerprint)
+            if known is None:
                 continue
-            if _version(record) != fingerprint:
-                return record.storage_id - 1
-            seen.append(record.storage_id)
+            if known.version != fingerprint:
+                return known.storage_id - 1
+            seen.append(known.storage_id)
         return max(seen) or newest
-
-    def _observation(self, node: Node) -> EventLogRecord | None:
-        """Return the latest observation of a node's config; of the partitions that had none when
-        this recorder first looked at the asset, the database is not asked.
-        """
-        asset, name = node
-        key, partition = config_key(asset), dagster_partition(name)
-        if asset not in self._observed:
-            kind = dg.DagsterEventType.ASSET_OBSERVATION
-            self._observed[asset] = set(self.instance.get_latest_storage_id_by_partition(key, kind))
-        if partition is not None and name not in self._observed[asset]:
-            return None
-        return self._latest(key, partition, is_source=True)
-
-    def _event(self, node: Node, fingerprint: str) -> EventLogRecord | None:
-        """Return the latest event of a node, or one of this fingerprint that was the latest when
-        this recorder looked: a thousand experiments read the same features. Should a later event
-        have another fingerprint, Dagster calls the reader stale, and so it is.
-        """
-        seen = self._seen.get((node, fingerprint))
-        if seen is not None:
-            return seen
-        record = self._latest(dg.AssetKey(node[0]), dagster_partition(node[1]), is_source=False)
-        if record is not None and _version(record) == fingerprint:
-            self._seen[node, fingerprint] = record
-        return record
-
-    def _latest(
-        self, key: dg.AssetKey, partition: str | None, *, is_source: bool
-    ) -> EventLogRecord | None:
-        return self.instance.get_latest_data_version_record(
-            key, is_source=is_source, partition_key=partition
-        )
 
 
 def observation(node: Node, version: str) -> dg.AssetObservation:
@@ -183,8 +215,3 @@ def _input_tags(key: dg.AssetKey, version: str, pointer: int) -> dict[str, str]:
         get_input_data_version_tag(key): version,
         get_input_event_pointer_tag(key): str(pointer),
     }
-
-
-def _version(record: EventLogRecord | None) -> str | None:
-    version = extract_data_version_from_entry(record.event_log_entry) if record else None
-    return version.value if version else None
