@@ -13,7 +13,6 @@ this machine is kept apart, in `locations`, because it is no part of a recipe.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -40,6 +39,7 @@ from activeuf_core.evals.benchmarks import BENCHMARKS
 from activeuf_core.fingerprint import digest_of
 from activeuf_core.paths import Layout
 from activeuf_core.stages import STAGES, Stage, stage_of
+from activeuf_core.sweep_points import SuggestedPoint, suggested_points
 
 MEMBER_SEPARATOR = "--"
 UNPARTITIONED = RESERVED
@@ -97,10 +97,13 @@ class Catalog:
         self._collapse()
 
     @classmethod
-    def load(cls, folder: Path, layout: Layout) -> Catalog:
-        """Read and check a config folder.
+    def load(
+        cls, folder: Path, layout: Layout, candidates: Sequence[SuggestedPoint] = ()
+    ) -> Catalog:
+        """Read and check a config folder, and the points that agents of its sweeps suggested.
 
-        Raises: ConfigError, for the first wrong file.
+        Args: candidates: points to take in as if they were registered. Raises: ConfigError, for
+        the first wrong file.
         """
         if not folder.is_dir():
             raise ConfigError(
@@ -112,7 +115,10 @@ class Catalog:
         )
         datasets = read_dataset_files(folder)
         experiments = read_experiment_files(folder)
-        sweeps = [experiments_of(sweep, folder) for sweep in read_sweeps(folder)]
+        sweeps = [
+            experiments_of(sweep, folder, suggested_points(layout, sweep.name, candidates))
+            for sweep in read_sweeps(folder)
+        ]
         for one in sweeps:
             for key in experiments.keys() & one.experiments.keys():
                 raise ConfigError(
@@ -190,7 +196,7 @@ class Catalog:
                 known = choose_from(partition, self.partitions(asset))
                 raise ConfigError(f"{asset} has no partition {partition!r}; {known}.")
             section, where = self._section(stage_of(asset), partition)
-            same = f"{asset} {json.dumps(section, sort_keys=True, default=str)}"
+            same = f"{asset} {section!r}"
             if same not in self._of_section:  # most points of a sweep share most sections
                 self._of_section[same] = self._resolve(stage_of(asset).config, section, where)
             self._resolved[key] = self._of_section[same]
@@ -257,7 +263,7 @@ class Catalog:
         """Keep one of the points of a sweep whose resolved configs are equal."""
         for one in self.sweeps.values():
             seen: dict[str, str] = {}
-            for key in sorted(one.experiments):
+            for key in one.in_order():
                 sections = [self.config(asset, key) for asset in _TRAINED_AND_SCORED]
                 digest = digest_of([self.experiments[key].dataset, *sections])
                 if digest in seen:

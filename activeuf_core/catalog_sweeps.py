@@ -2,12 +2,13 @@
 
 A swept parameter that a point's chosen method does not have is left out of that point (an
 acquisition function without `ucb_beta` does not become two experiments that differ in nothing), and
-points whose resolved configs are equal are one experiment. How many collapsed is told.
+points whose resolved configs are equal are one experiment. How many collapsed is told. Points that
+an agent suggested are experiments of their sweep too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from activeuf_core.config import check_key, unknown_keys
 from activeuf_core.errors import ConfigError
 from activeuf_core.fingerprint import canonical_json
 from activeuf_core.stages import stage_of
+from activeuf_core.sweep_points import SuggestedPoint
 from activeuf_core.sweeps import Sweep, experiment_of, point_key
 
 SECTIONS = {"preference_dataset": "loop", "dpo_model": "dpo_model", "reward_model": "reward_model"}
@@ -26,20 +28,29 @@ SECTIONS = {"preference_dataset": "loop", "dpo_model": "dpo_model", "reward_mode
 @dataclass
 class SweepExperiments:
     """The experiments of one sweep. `same_as`: points that are another experiment under another
-    name, by key.
+    name, by key. `suggested`: those that an agent suggested, numbered in that order.
     """
 
     sweep: Sweep
     experiments: dict[str, ExperimentFile] = field(default_factory=dict)
     same_as: dict[str, str] = field(default_factory=dict)
+    suggested: dict[str, int] = field(default_factory=dict)
 
     @property
     def collapsed(self) -> int:
         """How many points are no partition of their own."""
-        return len(self.sweep.points) - len(self.experiments)
+        return len(self.sweep.points) + len(self.suggested) - len(self.experiments)
+
+    def in_order(self) -> list[str]:
+        """Return the keys so that, of equal experiments, the first keeps its name: what files
+        declare, then what was suggested first.
+        """
+        return sorted(self.experiments, key=lambda key: (self.suggested.get(key, -1), key))
 
 
-def experiments_of(sweep: Sweep, folder: Path) -> SweepExperiments:
+def experiments_of(
+    sweep: Sweep, folder: Path, suggested: Sequence[SuggestedPoint] = ()
+) -> SweepExperiments:
     """Return the experiments of a sweep by key.
 
     Raises: ConfigError for a point that is wrong, and for a parameter that no point uses.
@@ -59,7 +70,20 @@ def experiments_of(sweep: Sweep, folder: Path) -> SweepExperiments:
             f"{sweep.path}: parameter {unused[0]!r} is no setting of any point. Correct its name: "
             "it is a dotted key of an experiment file."
         )
+    for number, one in enumerate(suggested):
+        if one.key not in found.experiments:
+            found.suggested[one.key] = number
+            found.experiments[one.key] = experiment_file(experiment_of(one.point), one.path, folder)
     return found
+
+
+def key_of(sweep: Sweep, point: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return a point's key, and the point without what its methods do not have.
+
+    Raises: ConfigError for a point that is no experiment.
+    """
+    kept = _Points(sweep, folder).without_ignored(point)
+    return check_key(point_key(sweep.name, kept, sweep.swept), "experiment", sweep.path), kept
 
 
 @dataclass

@@ -9,6 +9,8 @@
     <home>/slurm/<wave>/                      one submission to SLURM: intent, script, what became
     <home>/generations/<asset>/<recipe>.json  how often a recipe was re-run on purpose
     <home>/trash/                             broken artifacts that were replaced
+    <home>/imports/                           copies that are being adopted
+    <home>/sweeps/<sweep>/<experiment>.json   a point of a sweep that a W&B agent suggested
     <home>/experiments/<experiment>/          a readable view: links in the layout that people know
     <home>/models/, <home>/dagster/, <home>/tracking/, <home>/digests.json
 
@@ -83,6 +85,11 @@ class Layout:
         return self.home / "trash"
 
     @property
+    def imports(self) -> Path:
+        """Folder of copies that are being adopted."""
+        return self.home / "imports"
+
+    @property
     def models(self) -> Path:
         """Folder of base models that the project set up itself."""
         return self.home / "models"
@@ -96,6 +103,11 @@ class Layout:
     def tracking(self) -> Path:
         """Folder of offline W&B runs."""
         return self.home / "tracking"
+
+    @property
+    def recoveries(self) -> Path:
+        """Folder of what recoveries in the foreground are about to make, and of their lock."""
+        return self.home / "recoveries"
 
     @property
     def digests(self) -> Path:
@@ -146,6 +158,11 @@ class Layout:
     def run(self, job_id: str) -> Path:
         """Folder of one execution."""
         return self.runs / job_id
+
+    @property
+    def sweeps(self) -> Path:
+        """Folder of what agents of sweeps leave: points that they suggested, what they wait for."""
+        return self.home / "sweeps"
 
     def experiment(self, experiment: str) -> Path:
         """Readable view of one experiment."""

@@ -3,7 +3,8 @@
 In: `configs/sweeps/<name>.yaml`. Out: points, each a mapping of dotted keys of an experiment file
 (`loop.batch_size`) to values. A sweep needs no server: `grid` is every combination; `random` and
 `bayes` are `run_cap` draws that depend on the sweep's name and the number of the draw alone, so
-that they are the same for ever (only a W&B agent can let earlier results steer `bayes`).
+that they are the same for ever. Without a `run_cap` these two have no points of their own: an agent
+suggests them (`sweep_points.py`), and for `bayes` earlier results steer what it suggests.
 
 Format: https://docs.wandb.ai/guides/sweeps/sweep-config-keys/. What concerns an agent only
 (`program`, `command`, `early_terminate`, `entity`, `project`) is accepted and not used here.
@@ -19,7 +20,7 @@ import random
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,8 +30,11 @@ from activeuf_core.config import StrictModel, parse
 from activeuf_core.errors import ConfigError, choose_from
 
 MAX_POINTS = 100_000
+CATEGORICAL = ("categorical", "categorical_w_probabilities")
 KEY_LENGTH = 150
 """Of a point's key; a longer one keeps its beginning and ends in a digest."""
+PROGRAM = "activeuf_dagster.sweep_agent"
+"""What a W&B agent starts for each point; in `command` the sweep's name follows."""
 UNSAFE = re.compile(r"[^A-Za-z0-9._+]+")
 
 
@@ -40,6 +44,8 @@ class Metric(StrictModel):
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
     target: float | None = None
+    impute: Literal["latest", "best", "worst"] | None = None
+    impute_while_running: Literal["latest", "best", "worst", "false"] | None = None
 
 
 class SweepBody(StrictModel):
@@ -50,9 +56,11 @@ class SweepBody(StrictModel):
     """Dotted key of an experiment file → its values. `extends` and `dataset` are keys as well."""
     metric: Metric | None = None
     run_cap: int | None = Field(default=None, ge=1)
-    """How many points `random` and `bayes` draw."""
+    """How many points `random` and `bayes` draw; none, and only an agent suggests points."""
     seeds: tuple[int, ...] = ()
-    """Every point once per seed."""
+    """Every point once per seed. W&B does not know this key: `activeuf sweep create` gives it a
+    parameter `seed` in its place.
+    """
     name: str = ""
     description: str = ""
     program: str = ""
@@ -69,11 +77,18 @@ class Parameter(StrictModel):
     values: list[Any] | None = None
     probabilities: list[float] | None = None
     distribution: str | None = None
-    min: float | None = None
-    max: float | None = None
+    min: int | float | None = None
+    max: int | float | None = None
     mu: float = 0.0
     sigma: float = 1.0
     q: float = 1.0
+
+    @property
+    def varies(self) -> bool:
+        """Whether two points may differ in it."""
+        if self.values:
+            return any(value != self.values[0] for value in self.values)
+        return (self.distribution or _inferred(self)) not in ("constant", *CATEGORICAL)
 
 
 @dataclass(frozen=True)
@@ -85,12 +100,13 @@ class Sweep:
     body: SweepBody
     points: tuple[Mapping[str, Any], ...]
     """Of every point, all parameters by dotted key."""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    """By dotted key; `seed` among them when there are seeds."""
 
     @functools.cached_property
     def swept(self) -> frozenset[str]:
-        """The parameters that differ between points: what a point's key names."""
-        first = self.points[0]
-        return frozenset(k for p in self.points for k, value in p.items() if value != first.get(k))
+        """The parameters that may differ between points: what a point's key names."""
+        return frozenset(name for name, one in self.parameters.items() if one.varies)
 
 
 def read_sweep(name: str, data: Mapping[str, Any], path: Path) -> Sweep:
@@ -99,18 +115,16 @@ def read_sweep(name: str, data: Mapping[str, Any], path: Path) -> Sweep:
     Raises: ConfigError for a wrong file, or one with more than MAX_POINTS points.
     """
     body = parse(SweepBody, data, path)
+    _check_command(name, body, path)
     parameters = dict(_flat(body.parameters, path))
     if body.method == "grid":
         points = list(_grid(parameters, path))
-    elif body.run_cap is None:
-        raise ConfigError(
-            f"{path}: method {body.method!r} draws for ever. Add `run_cap`: the number of points."
-        )
     else:
-        points = [_draw(name, parameters, number, path) for number in range(body.run_cap)]
+        points = [_draw(name, parameters, number, path) for number in range(body.run_cap or 0)]
     if body.seeds:
         points = [{**point, "seed": seed} for point in points for seed in body.seeds]
-    return Sweep(name, path, body, tuple(points))
+        parameters["seed"] = Parameter(values=list(body.seeds))
+    return Sweep(name, path, body, tuple(points), parameters)
 
 
 def experiment_of(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +169,17 @@ def short_names(keys: frozenset[str]) -> dict[str, str]:
     return found
 
 
+def _check_command(name: str, body: SweepBody, path: Path) -> None:
+    """Refuse a command that hands points to another sweep: that of the file it was copied from."""
+    words = [str(word) for word in body.command]
+    after = words[words.index(PROGRAM) + 1 :][:1] if PROGRAM in words else [name]
+    if after != [name]:
+        raise ConfigError(
+            f"{path}: key 'command' has the value {words!r}; after {PROGRAM} stands the sweep's "
+            f"name, {name!r}."
+        )
+
+
 def _flat(
     parameters: Mapping[str, Mapping[str, Any]], path: Path, prefix: str = ""
 ) -> Iterator[tuple[str, Parameter]]:
@@ -180,7 +205,7 @@ def _grid(parameters: Mapping[str, Parameter], path: Path) -> Iterator[dict[str,
 
 
 def _choices(name: str, parameter: Parameter, path: Path) -> Sequence[Any]:
-    if parameter.values is not None and parameter.values:
+    if parameter.values:
         return parameter.values
     if parameter.distribution in (None, "constant") and parameter.min is None:
         return [parameter.value]
@@ -207,7 +232,7 @@ def _drawn(name: str, parameter: Parameter, stream: random.Random, path: Path) -
     distribution = parameter.distribution or _inferred(parameter)
     if distribution == "constant":
         return parameter.value
-    if distribution == "categorical":
+    if distribution in CATEGORICAL:
         values = parameter.values or [parameter.value]
         return stream.choices(values, weights=parameter.probabilities)[0]
     if distribution not in DISTRIBUTIONS:
@@ -227,7 +252,7 @@ def _inferred(parameter: Parameter) -> str:
         return "categorical"
     if parameter.min is None and parameter.max is None:
         return "constant"
-    whole = all(float(x).is_integer() for x in (parameter.min, parameter.max) if x is not None)
+    whole = all(isinstance(x, int) for x in (parameter.min, parameter.max) if x is not None)
     return "int_uniform" if whole else "uniform"
 
 

@@ -138,7 +138,14 @@ def test_whole_limits_draw_whole_numbers_evenly() -> None:
         ({"method": "grid", "parameters": {}}, "parameters"),
         ({"method": "grid", "parameters": {"a": 3}}, "'parameters.a' has the value 3"),
         ({"method": "grid", "parameters": {"a": {"vlaues": [1]}}}, "did you mean 'values'"),
-        ({"method": "random", "parameters": {"a": {"values": [1]}}}, "Add `run_cap`"),
+        (
+            {
+                "method": "grid",
+                "parameters": {"a": {"values": [1]}},
+                "command": ["python", "-m", "activeuf_dagster.sweep_agent", "other"],
+            },
+            "stands the sweep's name, 's'",
+        ),
         ({"method": "grid", "parameters": {"a": {"min": 0, "max": 1}}}, "a grid has no end"),
         (
             {"method": "random", "run_cap": 1, "parameters": {"a": {"distribution": "gauss"}}},
@@ -157,3 +164,17 @@ def test_whole_limits_draw_whole_numbers_evenly() -> None:
 def test_wrong_files_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_sweep("s", given, PATH)
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_without_a_cap_only_an_agent_draws(method: str) -> None:
+    found = sweep(method, parameters={"a": {"min": 0.0, "max": 1.0}, "b": {"value": 3}})
+    assert found.points == ()
+    assert found.swept == {"a"}
+
+
+def test_bounds_are_whole_numbers_only_where_both_are_written_so() -> None:
+    bounds = {"whole": {"min": 0, "max": 3}, "not": {"min": 0.0, "max": 3.0}}
+    [point] = sweep("random", run_cap=1, parameters=bounds).points
+    assert isinstance(point["whole"], int)
+    assert isinstance(point["not"], float)
