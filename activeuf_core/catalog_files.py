@@ -162,6 +162,8 @@ class References:
     project: Path
     layout: Layout
     digests: DigestCache = field(repr=False)
+    _found: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    """Path as written → where it is, and its digest: each is looked at once per catalog."""
 
     def resolve(
         self, section: Mapping[str, Any], where: str, locations: dict[str, str]
@@ -199,9 +201,12 @@ class References:
         if place.hub is not None:
             locations[name] = f"{place.hub}@{place.revision}"
             return {"name": name, "identity": f"{HUB}{place.hub}@{place.revision}"}
-        path = self._path(str(place.path), where)
-        locations[name] = str(path)
-        return {"name": name, "identity": self.digests.digest(path)}
+        text = str(place.path)
+        if text not in self._found:  # thousands of experiments name the same model
+            path = self._path(text, where)
+            self._found[text] = (str(path), self.digests.digest(path))
+        locations[name], identity = self._found[text]
+        return {"name": name, "identity": identity}
 
     def _path(self, text: str, where: str) -> Path:
         names = {**os.environ, "ACTIVEUF_HOME": str(self.layout.home)}

@@ -6,6 +6,7 @@ beside the code that reads it; this module only knows how to check one.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,20 +133,7 @@ def identity_of(section: StrictModel) -> dict[str, Any]:
     So a new setting with a default changes no fingerprint. A default that changes is a change of
     code, which the code lock catches.
     """
-    found: dict[str, Any] = {}
-    plain = section.model_dump(mode="json")
-    for name, info in type(section).model_fields.items():
-        value = getattr(section, name)
-        is_variant = get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
-        if name in section.not_in_recipe:
-            continue
-        if not info.is_required() and not is_variant and value == info.default:
-            continue
-        if isinstance(value, (ModelRef, DataRef)):
-            found[name] = value.identity
-        else:
-            found[name] = identity_of(value) if isinstance(value, StrictModel) else plain[name]
-    return found
+    return _identity(section, section.model_dump(mode="json"))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,6 +146,33 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _identity(section: StrictModel, plain: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, is_always_told, default in _settings(type(section)):
+        value = getattr(section, name)
+        if not is_always_told and value == default:
+            continue
+        if isinstance(value, (ModelRef, DataRef)):
+            found[name] = value.identity
+        else:
+            is_section = isinstance(value, StrictModel)
+            found[name] = _identity(value, plain[name]) if is_section else plain[name]
+    return found
+
+
+@functools.cache
+def _settings(model: type[StrictModel]) -> tuple[tuple[str, bool, Any], ...]:
+    """Return of every setting that is part of a recipe: its name, whether it is told although it
+    has its default, and that default.
+    """
+    found: list[tuple[str, bool, Any]] = []
+    for name, info in model.model_fields.items():
+        is_variant = get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
+        if name not in model.not_in_recipe:
+            found.append((name, info.is_required() or is_variant, info.default))
+    return tuple(found)
 
 
 def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:
