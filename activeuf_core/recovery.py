@@ -11,9 +11,10 @@ A node runs when its artifact is not there and one of these holds:
     it is needed        one of the above cannot be made without it
 
 A table that is made from whatever exists (optional inputs) has another recipe as soon as more
-exists: it runs, and what reads it, when something that it may read does. A failure that was not asked for is not tried again, and what needs it is left out with it; so
-is what somebody else makes already. A complete artifact of the recipe as it is now is never made
-again, whatever lies upstream of it: its recipe says all that it depends on.
+exists: it runs, and what reads it, when something that it may read does. A failure that was not
+asked for is not tried again, and what needs it is left out with it; so is what somebody else makes
+already. A complete artifact of the recipe as it is now is never made again, whatever lies upstream
+of it: its recipe says all that it depends on.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Fact:
     """What a decision needs to know of a node.
 
     `is_complete`: its artifact is there, made as its recipe says now. `is_recorded`: so Dagster
-    says. `needs`: what it reads and cannot be made without. `may_read`: what it reads if it exists.
+    says. `needs`: what it reads and cannot be made without. `may_read`: what it reads if it exists;
+    `reads_something`: whether any of it does.
     """
 
     state: State
@@ -40,6 +42,7 @@ class Fact:
     is_recorded: bool = False
     needs: tuple[Node, ...] = ()
     may_read: tuple[Node, ...] = ()
+    reads_something: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def facts_of(
             is_recorded=knowledge.recorded.get(node) == one.fingerprint,
             needs=tuple(other for other in above if other[0] not in optional),
             may_read=tuple(other for other in above if other[0] in optional),
+            reads_something=not optional or any(book.recipe(*node).inputs.values()),
         )
     return facts
 
@@ -128,14 +132,14 @@ def _stuck(facts: Mapping[Node, Fact], wish: Wish) -> dict[Node, str]:
 def _asked_for(
     facts: Mapping[Node, Fact], wish: Wish, stuck: Mapping[Node, str]
 ) -> dict[Node, str]:
-    return {
-        node: f"{one.state}: {one.reason}" if one.reason != one.state else one.state
-        for node, one in facts.items()
-        if one.state in wish.states
-        and not one.is_complete
-        and wish.names(node)
-        and node not in stuck
-    }
+    chosen: dict[Node, str] = {}
+    for node, one in facts.items():
+        is_asked = one.state in wish.states and wish.names(node)
+        is_open = not one.is_complete and node not in stuck
+        reads = one.reads_something or any(other in chosen for other in one.may_read)
+        if is_asked and is_open and reads:
+            chosen[node] = one.state if one.reason == one.state else f"{one.state}: {one.reason}"
+    return chosen
 
 
 def _add_what_waits(facts: Mapping[Node, Fact], wish: Wish, chosen: dict[Node, str]) -> None:
@@ -173,6 +177,8 @@ def _why_not(one: Fact, wish: Wish, node: Node) -> str:
         return f"complete, made from what exists; {one.reason}"
     if one.state == "running":
         return one.reason
+    if not one.reads_something:
+        return f"{one.state}, and nothing that it reads is there or is made"
     if not wish.names(node):
         return f"{one.state}, and {node[0]} was not asked for"
     return f"{one.state}, which was not asked for: {one.reason}"

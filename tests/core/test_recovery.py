@@ -39,8 +39,13 @@ def decided(wish: Wish | None = None, /, **states: str) -> Recovery:
             is_recorded=is_complete and state != "unrecorded",
             needs=needs,
             may_read=MAY_READ.get(node, ()),
+            reads_something=is_complete or node != SCORES or _is_there(states),
         )
     return decide(facts, wish or Wish())
+
+
+def _is_there(states: dict[str, str]) -> bool:
+    return any(states.get(asset, "fresh") == "fresh" for asset, _ in MAY_READ[SCORES])
 
 
 def only(*states: str) -> Wish:
@@ -111,3 +116,10 @@ def test_a_running_job_is_waited_for_by_what_needs_it_and_not_started_for_itself
     found = decided(dpo_model="running", gsm8k_score="missing")
     assert found.to_run[DPO] == "gsm8k_score[e] needs it"
     assert set(found.to_run) == {DPO, GSM, SCORES, SUMMARY}
+
+
+def test_a_table_of_nothing_is_not_made() -> None:
+    states = dict.fromkeys(["gsm8k_score", "rewardbench2_score", "scores"], "missing")
+    found = decided(Wish(assets=frozenset({"scores"})), **states)
+    assert found.to_run == {}
+    assert found.left_out[SCORES] == "missing, and nothing that it reads is there or is made"

@@ -1,0 +1,154 @@
+"""Recovering: look, decide, record what is complete, and have exactly the rest made.
+
+Used by `activeuf recover` and by the sensor that does the same by itself. The decision is
+`activeuf_core.recovery`; here is what it needs to know of Dagster, and what becomes of it: one
+backfill where a daemon lives, runs in this process otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dagster as dg
+
+from activeuf_core.plan import Price, Status, price
+from activeuf_core.recipes import Node
+from activeuf_core.recoveries import announcements
+from activeuf_core.recovery import Recovery, Wish, decide, facts_of
+from activeuf_dagster import backfill
+from activeuf_dagster.adoption import record
+from activeuf_dagster.code_location import build
+from activeuf_dagster.exact_waves import exact_waves
+from activeuf_dagster.foreground import run_waves
+from activeuf_dagster.materialization import MaterializationConfig, operation_of
+from activeuf_dagster.planning import nodes_of, surveyed
+from activeuf_dagster.project import Project
+
+BY_TAG = "activeuf/launched_by"
+"""Who launched a backfill or a run: `recover` or `automation`."""
+RECOVERY_TAG = "activeuf/recovery"
+"""Which recovery a run in the foreground belongs to; the UI filters by it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recovery does, what it costs, and the status of all nodes that it looked at."""
+
+    recovery: Recovery
+    cost: Price
+    found: Mapping[Node, Status]
+
+
+def make_plan(
+    instance: dg.DagsterInstance, project: Project, experiments: Sequence[str], wish: Wish
+) -> Plan:
+    """Return what a recovery of experiments has to do; what others make already is left out."""
+    book = project.book()
+    found, knowledge = surveyed(instance, book, nodes_of(book, experiments))
+    wish = replace(wish, busy={**busy(instance, project), **wish.busy})
+    recovery = decide(facts_of(book, found, knowledge), wish)
+    past = [look.manifest for look in knowledge.found.values() if look.manifest]
+    to_pay = {node: replace(found[node], state="missing") for node in recovery.to_run}
+    return Plan(recovery, price(to_pay, past), found)
+
+
+def busy(instance: dg.DagsterInstance, project: Project) -> dict[Node, str]:
+    """Return what backfills, runs and recoveries in the foreground are still going to make."""
+    found = backfill.nodes_of_runs(instance, project.catalog)
+    found |= announcements(project.layout)
+    for one in backfill.open_backfills(instance):
+        found |= dict.fromkeys(one.on_the_way, f"backfill {one.backfill_id}")
+    return found
+
+
+def warnings(instance: dg.DagsterInstance, project: Project) -> list[str]:
+    """Return what is wrong with backfills, and what to do."""
+    said: list[str] = []
+    for one in backfill.open_backfills(instance):
+        unknown = one.unknown(project.catalog)
+        if unknown:
+            names = ", ".join(sorted({partition for _, partition in unknown})[:5])
+            said.append(
+                f"backfill {one.backfill_id} is open and has {len(unknown)} targets that no config "
+                f"file declares any more ({names}): Dagster ends it at its next look, with its "
+                "runs; jobs on a cluster go on. Put the files back now, or let it end and recover: "
+                "what it has not made is made then."
+            )
+    last = backfill.recent_backfills(instance, {BY_TAG: "recover"}, limit=1)
+    said += [
+        f"the last recovery's backfill {one.backfill_id} was ended by Dagster: "
+        f"{one.error.splitlines()[0]}"
+        for one in last
+        if one.status == "FAILED" and one.error
+    ]
+    return said
+
+
+def adopt(
+    instance: dg.DagsterInstance,
+    project: Project,
+    nodes: Sequence[Node],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Record what is complete in the store and unknown to Dagster; return how many."""
+    return len(record(instance, project.book(), nodes, on_progress)) if nodes else 0
+
+
+def start_backfill(
+    instance: dg.DagsterInstance,
+    plan: Plan,
+    settings: Mapping[str, Any],
+    launched_by: str,
+    tags: Mapping[str, str] | None = None,
+) -> str:
+    """Have Dagster's daemon make what a plan says; return the backfill's id.
+
+    Args: settings: fields of `MaterializationConfig` for all of its runs.
+    """
+    nodes = plan.recovery.to_run
+    return backfill.launch(
+        instance,
+        nodes,
+        title=f"{launched_by}: {_counted(nodes.values())}",
+        description="\n".join(f"{asset}[{key}]: {why}" for (asset, key), why in _few(nodes)),
+        tags={BY_TAG: launched_by, **(tags or {})},
+        run_config=run_config(nodes, settings),
+    )
+
+
+def run_config(nodes: Iterable[Node], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the run config of the operations that make some nodes."""
+    operations = sorted({operation_of(asset) for asset, _ in nodes})
+    return {"ops": {name: {"config": dict(settings)} for name in operations}}
+
+
+def run_here(
+    instance: dg.DagsterInstance, project: Project, plan: Plan, settings: Mapping[str, Any]
+) -> bool:
+    """Make what a plan says in this process; return whether all of it succeeded.
+
+    The caller announces the nodes first (`announced`), so that nobody else makes them too.
+    """
+    waves = exact_waves(list(plan.recovery.to_run), project)
+    return run_waves(build(project), instance, waves, project, MaterializationConfig(**settings))
+
+
+def _few(nodes: Mapping[Node, str], limit: int = 20) -> list[tuple[Node, str]]:
+    return list(nodes.items())[:limit]
+
+
+def _counted(reasons: Iterable[str]) -> str:
+    """Return how many partitions there are, and of what state."""
+    words = Counter(_kind(reason) for reason in reasons)
+    parts = ", ".join(f"{count} {word}" for word, count in words.most_common())
+    return f"{sum(words.values())} partitions ({parts})"
+
+
+def _kind(reason: str) -> str:
+    first = reason.partition(":")[0]
+    if " " not in first:
+        return first
+    return "downstream" if first.startswith("reads ") else "upstream"
