@@ -68,6 +68,15 @@ def referenced(book: RecipeBook) -> frozenset[Target]:
     )
 
 
+def recipes_of(book: RecipeBook) -> frozenset[Target]:
+    """Return (asset, base) of all recipes: what the counts of purposeful re-runs belong to."""
+    return frozenset(
+        (stage.asset, book.recipe(stage.asset, partition).base)
+        for stage in STAGES
+        for partition in book.catalog.partitions(stage.asset)
+    )
+
+
 def present(layout: Layout) -> Iterator[Target]:
     """Yield whatever lies at an artifact's address, also of assets that there are no more."""
     for asset in _names(layout.artifacts):

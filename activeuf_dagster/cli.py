@@ -4,6 +4,7 @@
     activeuf materialize EXP…     bring experiments up to date, in the foreground
     activeuf plan [EXP…]          what is fresh, what is not and why, what would run
     activeuf recover [EXP…]       make what is stale, missing, broken or has failed, nothing else
+    activeuf gc                   what no experiment refers to, with sizes; removed with --yes
     activeuf leaderboard          the table
     activeuf demo                 two experiments on the project's own data, then the table
     activeuf jobs                 what waits and runs on clusters; cancel, log
@@ -17,7 +18,6 @@ Exit codes: 0 done, 1 something failed, 2 wrong input, 130 interrupted.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 import subprocess
@@ -34,12 +34,13 @@ from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.errors import ActiveUFError, ConfigError
 from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
-from activeuf_core.slurm.overview import gather
 from activeuf_dagster import cli_cluster, cli_jobs
+from activeuf_dagster.cli_gc import gc
 from activeuf_dagster.cli_plan import plan
 from activeuf_dagster.cli_recover import recover
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
+from activeuf_dagster.terminal import show_progress, what_an_interruption_left
 
 if TYPE_CHECKING:
     from activeuf_core.plan import Status
@@ -51,6 +52,7 @@ app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_cluster.app, name="cluster")
 app.command()(plan)
 app.command()(recover)
+app.command()(gc)
 console = Console(highlight=False, soft_wrap=True)
 DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
 Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]
@@ -186,7 +188,8 @@ def _bring_up_to_date(
     import dagster as dg
 
     from activeuf_dagster.code_location import build
-    from activeuf_dagster.foreground import run_wave, waves
+    from activeuf_dagster.foreground import run_waves, waves
+    from activeuf_dagster.materialization import MaterializationConfig
 
     project.launchers(cluster)  # a wrong name is said now
     found = _statuses(project, experiments)
@@ -194,30 +197,16 @@ def _bring_up_to_date(
     console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are fresh.")
     if not todo:
         return True
-    _show_progress(len(todo))
+    show_progress(console, len(todo))
     definitions = build(project)
     try:
         with dg.DagsterInstance.get() as instance:
-            done = [
-                run_wave(definitions, instance, wave, force=force, cluster=cluster)
-                for wave in waves(todo, project)
-            ]
+            settings = MaterializationConfig(force=force, cluster=cluster)
+            succeeded = run_waves(definitions, instance, waves(todo, project), project, settings)
     except KeyboardInterrupt:
-        console.print(_what_an_interruption_left(project))
+        console.print(what_an_interruption_left(project))
         raise typer.Exit(130) from None
-    return all(done)
-
-
-def _what_an_interruption_left(project: Project) -> str:
-    """Return what became of the jobs of an interrupted command."""
-    going_on = len(gather(project.layout))
-    here = "Interrupted: stages on this machine were ended, what is complete stays."
-    if not going_on:
-        return f"{here} The same command goes on."
-    return (
-        f"{here} Jobs on a cluster go on: {going_on}. The same command attaches to them; "
-        "`activeuf jobs` shows them, `activeuf jobs cancel --all` ends them."
-    )
+    return succeeded
 
 
 def _statuses(project: Project, experiments: Sequence[str]) -> dict[Node, Status]:
@@ -242,18 +231,6 @@ def _print_leaderboard(project: Project) -> None:
     console.print()
     sys.stdout.write(render_text(board["rows"]))
     console.print(f"\nThe same with plots: {folder / LEADERBOARD_HTML}")
-
-
-def _show_progress(total: int) -> None:
-    """Print the engine's events as they come: the time since the start, how many are done, what
-    happened.
-    """
-    from activeuf_dagster.progress import ProgressLines
-
-    engine_log = logging.getLogger("activeuf.engine")
-    engine_log.setLevel(logging.INFO)
-    engine_log.propagate = False
-    engine_log.handlers = [ProgressLines(console, total)]
 
 
 if __name__ == "__main__":
