@@ -13,6 +13,7 @@ this machine is kept apart, in `locations`, because it is no part of a recipe.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -36,7 +37,7 @@ from activeuf_core.config import StrictModel, identity_of, parse
 from activeuf_core.digests import DigestCache
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.evals.benchmarks import BENCHMARKS
-from activeuf_core.fingerprint import digest_of
+from activeuf_core.fingerprint import canonical_json, digest_of, digest_of_text
 from activeuf_core.paths import Layout
 from activeuf_core.stages import STAGES, Stage, stage_of
 from activeuf_core.sweep_points import SuggestedPoint, suggested_points
@@ -68,6 +69,21 @@ class Resolved:
     full: Mapping[str, Any]
     identity: Mapping[str, Any]
     locations: Mapping[str, str]
+
+    @functools.cached_property
+    def identity_text(self) -> str:
+        """The identity as `canonical_json` writes it."""
+        return canonical_json(self.identity)
+
+    @functools.cached_property
+    def text_but_seed(self) -> str:
+        """The same without its seed."""
+        return canonical_json({name: v for name, v in self.identity.items() if name != "seed"})
+
+    @functools.cached_property
+    def full_digest(self) -> str:
+        """Digest of the whole config."""
+        return digest_of(self.full)
 
 
 class Catalog:
@@ -157,6 +173,11 @@ class Catalog:
         for name in names:
             own = self.sweeps[name].experiments if name in self.sweeps else ()
             hits = [key for key in self.experiments if key in own or fnmatchcase(key, name)]
+            if name in self.sweeps and not hits:
+                raise ConfigError(
+                    f"sweep {name!r} has no experiments yet: its method draws without a run_cap, "
+                    "so only agents suggest points."
+                )
             if not hits:
                 known = choose_from(name, [*self.experiments, *self.sweeps])
                 raise ConfigError(f"unknown experiment {name!r}; {known}.")
@@ -225,13 +246,12 @@ class Catalog:
 
     def _settings_but_seeds(self, experiment: str) -> str:
         """Return a digest of all that an experiment sets but its seeds."""
-        assets = [
-            stage.asset
+        texts = [
+            self.resolved(stage.asset, experiment).text_but_seed
             for stage in STAGES
             if stage.dimension == "experiment" and stage.asset != "wandb_summary"
         ]
-        sections = [dict(self.config(asset, experiment)) for asset in assets]
-        return digest_of([{k: v for k, v in one.items() if k != "seed"} for one in sections])
+        return digest_of_text(f"[{','.join(texts)}]")
 
     def _resolve(
         self, model: type[StrictModel], section: Mapping[str, Any], where: str
@@ -264,11 +284,11 @@ class Catalog:
         for one in self.sweeps.values():
             seen: dict[str, str] = {}
             for key in one.in_order():
-                sections = [self.config(asset, key) for asset in _TRAINED_AND_SCORED]
-                digest = digest_of([self.experiments[key].dataset, *sections])
-                if digest in seen:
-                    one.same_as[key] = seen[digest]
-                seen.setdefault(digest, key)
+                texts = [self.resolved(asset, key).identity_text for asset in _TRAINED_AND_SCORED]
+                same = "\n".join([self.experiments[key].dataset, *texts])
+                if same in seen:
+                    one.same_as[key] = seen[same]
+                seen.setdefault(same, key)
             for key in one.same_as:
                 del one.experiments[key], self.experiments[key]
 

@@ -30,6 +30,11 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
+def digest_of_text(text: str) -> str:
+    """Return the digest of a value that `canonical_json` wrote."""
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+
 def fingerprint(
     asset: str,
     version: str,
@@ -51,3 +56,25 @@ def fingerprint(
     if generation:
         recipe["generation"] = generation
     return digest_of(recipe)
+
+
+def fingerprint_of_text(
+    asset: str,
+    version: str,
+    config: str,
+    inputs: Mapping[str, Iterable[str]],
+    generation: int = 0,
+) -> str:
+    """Return the same as `fingerprint`, given the config as `canonical_json` writes it: thousands
+    of partitions share a config.
+    """
+    read = ",".join(
+        f'"{name}":[' + ",".join(f'"{one}"' for one in sorted(prints)) + "]"
+        for name, prints in sorted(inputs.items())
+    )
+    again = f'"generation":{generation},' if generation else ""
+    text = (
+        f'{{"asset":"{asset}","config":{config},{again}'
+        f'"inputs":{{{read}}},"version":{canonical_json(version)}}}'
+    )
+    return digest_of_text(text)

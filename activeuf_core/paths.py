@@ -8,6 +8,7 @@
     <home>/failures/<asset>/<fingerprint>.json  why the last attempt failed, and how often
     <home>/slurm/<wave>/                      one submission to SLURM: intent, script, what became
     <home>/generations/<asset>/<recipe>.json  how often a recipe was re-run on purpose
+    <home>/index/<asset>                      a cache: what is known of manifests that were read
     <home>/trash/                             broken artifacts that were replaced
     <home>/imports/                           copies that are being adopted
     <home>/sweeps/<sweep>/<experiment>.json   a point of a sweep that a W&B agent suggested
@@ -122,6 +123,10 @@ class Layout:
         """Manifest of one artifact."""
         return self.artifact(asset, fingerprint) / MANIFEST
 
+    def index(self, asset: str) -> Path:
+        """Cache of what is known of one asset's manifests."""
+        return self.home / "index" / asset
+
     def checkpoints(self, asset: str, fingerprint: str) -> Path:
         """Folder that the attempts at one artifact share."""
         return self.home / "checkpoints" / asset / fingerprint
@@ -133,6 +138,10 @@ class Layout:
     def fence(self, asset: str, fingerprint: str) -> Path:
         """Lock file that orders a publication and a change of owner of one artifact."""
         return self.home / "claims" / asset / f"{fingerprint}.fence"
+
+    def lead(self, backfill: str, dimension: str) -> Path:
+        """Lock file of the run that submits for a backfill, of one kind of partitions."""
+        return self.home / "claims" / "backfills" / f"{backfill}-{dimension}.lock"
 
     def attempts(self, asset: str, fingerprint: str) -> Path:
         """Folder of the numbered attempts at one artifact."""

@@ -106,7 +106,7 @@ class RecipeBook:
             inputs[item.asset] = found
         config = self._config(stage, partition, inputs)
         base = fingerprint(stage.asset, stage.version, config, _values(inputs))
-        generation = self.store.generation(stage.asset, base)
+        generation = self._generation(stage.asset, base)
         return Recipe(
             asset=stage.asset,
             partition=partition,
@@ -115,11 +115,15 @@ class RecipeBook:
             inputs=inputs,
             generation=generation,
             base=base,
-            fingerprint=fingerprint(
-                stage.asset, stage.version, config, _values(inputs), generation
-            ),
+            fingerprint=fingerprint(stage.asset, stage.version, config, _values(inputs), generation)
+            if generation
+            else base,
             absent=tuple(absent),
         )
+
+    def _generation(self, asset: str, base: str) -> int:
+        """Return how often a recipe was re-run on purpose."""
+        return self.store.generation(asset, base)
 
     def _is_usable(self, recipe: Recipe) -> bool:
         """Whether an optional input is complete and passed its blocking checks."""

@@ -1,116 +1,138 @@
-"""A survey of a home: what is known of many artifacts at once, one listing per asset.
+"""A survey of a home: what lies there, who works on what, and what failed.
 
-In: recipes. Out: the `Knowledge` that the plan is made from. What is not listed costs nothing, so
-that ten thousand missing artifacts are as cheap as none.
+In: an index of a home, and what was recorded of each node. Out: the `Knowledge` that the plan is
+made from. Each folder is listed once, and only what is not complete is asked about: ten thousand
+missing artifacts are as cheap as none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from activeuf_core.artifacts import ArtifactStore, Inspection, Manifest
-from activeuf_core.attempts import Attempts
+from activeuf_core.artifact_index import ArtifactIndex, Look
+from activeuf_core.artifacts import ArtifactStore, read_json
+from activeuf_core.attempts import Attempt, Attempts
 from activeuf_core.launchers.base import Target
-from activeuf_core.paths import RunFolder
+from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.plan import Knowledge
-from activeuf_core.recipes import Node, Recipe
-from activeuf_core.slurm.waves import Ledger
+from activeuf_core.recipes import Node
+from activeuf_core.slurm.waves import Ledger, Wave
 
-MISSING = Inspection(None, "missing")
+NEWEST_RUNS = 500
+"""So many runs are looked through for the one that makes a locked artifact."""
 
 
-def survey(
-    store: ArtifactStore,
-    recipes: Iterable[Recipe],
-    recorded: Mapping[Node, str],
-    *,
-    digests: bool = False,
-) -> Knowledge:
-    """Look at the store, the attempts, the locks and the failures of some recipes.
+def survey(index: ArtifactIndex, recorded: Mapping[Node, str]) -> Knowledge:
+    """Return what is known of a home.
 
-    Args: recorded: the fingerprint that was recorded last of each node. digests: read every file of
-    every artifact and compare its SHA-256.
+    Args: recorded: the fingerprint that was recorded last of each node.
     """
-    recipes = list(recipes)
-    present = _listings(store.layout.artifacts, recipes)
-    found = {
-        (r.asset, r.fingerprint): (
-            store.inspect(r.asset, r.fingerprint, digests=digests)
-            if r.fingerprint in present[r.asset]
-            else MISSING
-        )
-        for r in recipes
-    }
-    open_targets = [target for target, look in found.items() if not look.is_complete]
+    store = ArtifactStore(index.layout)
     return Knowledge(
-        found=found,
+        found=_Looks(index),
         recorded=recorded,
-        running=_running(store, open_targets),
-        failures=_failures(store, open_targets),
-        earlier=_earlier(store, recipes, recorded, found),
+        archive=index,
+        running=_Running(store).who_makes,
+        failure=_Failures(store).why,
     )
 
 
-def _running(store: ArtifactStore, targets: Iterable[Target]) -> dict[Target, str]:
-    """Return who makes which artifact, as far as files and locks say."""
-    attempts, ledger = Attempts(store.layout), Ledger(store.layout)
-    closed: dict[str, bool] = {}
-    attempted = _Listings(store.layout.home / "attempts")
-    locked = _Listings(store.layout.home / "claims")
-    found: dict[Target, str] = {}
-    for asset, fingerprint in targets:
-        if fingerprint in attempted.of(asset):
-            latest = attempts.latest(asset, fingerprint)
-            if latest and latest.wave not in closed:
-                closed[latest.wave] = ledger.closed_because(latest.wave) is not None
-            run = RunFolder(store.layout.run(latest.job_id)) if latest else None
-            if latest and run and not closed[latest.wave] and not run.ended.exists():
-                found[asset, fingerprint] = f"job {latest.job_id}, attempt {latest.number}"
-                continue
-        lock = f"{fingerprint}.lock"
-        if lock in locked.of(asset) and store.is_claimed(asset, fingerprint):
-            found[asset, fingerprint] = "a process on this machine works on it"
-    return found
+class _Looks(Mapping[Target, Look]):
+    """An index as a mapping: an artifact is looked at when it is asked for."""
+
+    def __init__(self, index: ArtifactIndex) -> None:
+        self._index = index
+
+    def __getitem__(self, target: Target) -> Look:
+        return self._index.look(*target)
+
+    def __iter__(self) -> Iterator[Target]:
+        return (target for target, _ in self._index.looks())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
-def _failures(store: ArtifactStore, targets: Iterable[Target]) -> dict[Target, str]:
-    listed = _Listings(store.layout.home / "failures")
-    found: dict[Target, str] = {}
-    for asset, fingerprint in targets:
-        if f"{fingerprint}.json" not in listed.of(asset):
-            continue
-        record = store.failure(asset, fingerprint)
-        if record:
-            times = f" ({record['count']} times)" if record["count"] > 1 else ""
-            first = str(record["message"]).partition("\n")[0]
-            found[asset, fingerprint] = f"{record['kind']}{times}: {first}"
-    return found
+class _Running:
+    """Who makes which artifact, as far as files and locks say."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+        self._layout: Layout = store.layout
+        self._attempts, self._ledger = Attempts(store.layout), Ledger(store.layout)
+        self._waves: dict[str, _OpenWave | None] = {}
+        self._attempted = _Listings(store.layout.home / "attempts")
+        self._locked = _Listings(store.layout.home / "claims")
+
+    def who_makes(self, target: Target) -> str | None:
+        """Return the job that makes an artifact, and how far it is; None when nobody does."""
+        asset, fingerprint = target
+        if fingerprint in self._attempted.of(asset):
+            latest = self._attempts.latest(asset, fingerprint)
+            wave = self._wave(latest.wave) if latest else None
+            if latest and wave and not RunFolder(self._layout.run(latest.job_id)).ended.exists():
+                return self._on_a_cluster(target, latest, wave)
+        if f"{fingerprint}.lock" not in self._locked.of(asset):
+            return None
+        return self._here(target) if self._store.is_claimed(asset, fingerprint) else None
+
+    def _wave(self, token: str) -> _OpenWave | None:
+        """Return a wave with SLURM's id of it, None when it is closed."""
+        if token not in self._waves:
+            is_open = self._ledger.closed_because(token) is None
+            wave = self._ledger.read(token) if is_open else None
+            self._waves[token] = (wave, self._ledger.slurm_id(token)) if wave else None
+        return self._waves[token]
+
+    def _on_a_cluster(self, target: Target, latest: Attempt, wave: _OpenWave) -> str:
+        known, slurm_id = wave
+        place = ""
+        if slurm_id is not None and latest.job_id in known.job_ids:
+            element = f"_{known.job_ids.index(latest.job_id)}" if known.size > 1 else ""
+            place = f" (SLURM {slurm_id}{element} on {known.cluster})"
+        how_far = _progress(RunFolder(self._layout.run(latest.job_id)), target)
+        return f"job {latest.job_id}{place}, attempt {latest.number}{how_far}"
+
+    def _here(self, target: Target) -> str:
+        """Return which process of this machine holds an artifact's lock, by the newest run that has
+        a folder for it.
+        """
+        asset, fingerprint = target
+        unit = f"{asset}-{fingerprint[:12]}"
+        with contextlib.suppress(FileNotFoundError):
+            for job_id in sorted(os.listdir(self._layout.runs), reverse=True)[:NEWEST_RUNS]:
+                run = RunFolder(self._layout.run(job_id))
+                if run.latest_start().unit(unit).path.exists():
+                    return f"job {job_id} on this machine{_progress(run, target)}"
+        return "a process on this machine works on it"
 
 
-def _earlier(
-    store: ArtifactStore,
-    recipes: Iterable[Recipe],
-    recorded: Mapping[Node, str],
-    found: Mapping[Target, Inspection],
-) -> dict[Target, Manifest]:
-    """Return the manifests of what was recorded before, where something else is wanted now."""
-    earlier: dict[Target, Manifest] = {}
-    for recipe in recipes:
-        before = recorded.get(recipe.node)
-        complete = found[recipe.asset, recipe.fingerprint].is_complete
-        if before is None or before == recipe.fingerprint or complete:
-            continue
-        manifest = store.inspect(recipe.asset, before).manifest
-        if manifest is not None:
-            earlier[recipe.asset, before] = manifest
-    return earlier
+_OpenWave = tuple[Wave, int | None]
 
 
-def _listings(folder: Path, recipes: Iterable[Recipe]) -> dict[str, frozenset[str]]:
-    listings = _Listings(folder)
-    return {asset: listings.of(asset) for asset in {recipe.asset for recipe in recipes}}
+class _Failures:
+    """Why the last attempt at an artifact failed, how often it has, and when."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+        self._listed = _Listings(store.layout.home / "failures")
+
+    def why(self, target: Target) -> str | None:
+        asset, fingerprint = target
+        if f"{fingerprint}.json" not in self._listed.of(asset):
+            return None
+        record = self._store.failure(asset, fingerprint)
+        if not record:
+            return None
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(record["time"])))
+        times = f"{record['count']} times, last " if record["count"] > 1 else ""
+        first = str(record["message"]).partition("\n")[0]
+        return f"{record['kind']} ({times}{when}): {first}"
 
 
 class _Listings:
@@ -127,3 +149,24 @@ class _Listings:
             except FileNotFoundError:
                 self._known[name] = frozenset()
         return self._known[name]
+
+
+def _progress(run: RunFolder, target: Target) -> str:
+    """Return how far a unit is, as the end of a sentence; '' where its stage has not said."""
+    asset, fingerprint = target
+    path = run.latest_start().unit(f"{asset}-{fingerprint[:12]}").progress
+    said: Mapping[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError):
+        said = read_json(path)
+    if not said:
+        return ""
+    eta = said.get("eta_s")
+    left = f", about {_duration(float(eta))} left" if eta else ""
+    return f": {said['done']} of {said['total']} {said['unit']}{left}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as one reads it: 40 s, 7 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -31,6 +31,7 @@ COLOURS: Mapping[State, str] = {
     "broken": "red",
     "stale": "yellow",
     "missing": "yellow",
+    "blocked": "magenta",
 }
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 
@@ -58,7 +59,7 @@ def plan(
     _check(select, [stage.asset for stage in STAGES], "asset")
     _check(only, STATES, "state")
     found, knowledge = _survey(project, project.catalog.chosen(experiments), digests=digests)
-    cost = price(found, [look.manifest for look in knowledge.found.values() if look.manifest])
+    cost = price(found, knowledge.found)
     shown = {
         node: status
         for node, status in found.items()

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from activeuf_core import plan
+from activeuf_core.artifact_index import ArtifactIndex
+from activeuf_core.expected import ExpectedBook
 from activeuf_core.plan import Knowledge, Status
 from activeuf_core.recipes import Node, RecipeBook
 from activeuf_core.stages import STAGES, stage_of
 from activeuf_core.survey import survey
+from activeuf_dagster.grouping import in_flow_order
 from activeuf_dagster.recorded import recorded_versions
 
 
@@ -36,9 +39,12 @@ def surveyed(
     digests: bool = False,
 ) -> tuple[dict[Node, Status], Knowledge]:
     """Return the status of nodes, and what is known of their artifacts."""
-    recipes = [book.recipe(*node) for node in nodes]
-    knowledge = survey(book.store, recipes, recorded_versions(instance), digests=digests)
-    return plan.statuses(book, nodes, knowledge), knowledge
+    index = ArtifactIndex(book.store.layout, digests=digests)
+    expected = ExpectedBook(book.catalog, index)
+    knowledge = survey(index, recorded_versions(instance))
+    found = plan.statuses(expected, nodes, knowledge)
+    index.save()
+    return found, knowledge
 
 
 def closure(book: RecipeBook, wanted: Iterable[Node]) -> list[Node]:
@@ -70,9 +76,3 @@ def nodes_of(book: RecipeBook, experiments: Iterable[str]) -> list[Node]:
         for key in book.catalog.partitions(stage.asset)
     ]
     return closure(book, [*wanted, *boards])
-
-
-def in_flow_order(nodes: Iterable[Node]) -> list[Node]:
-    """Return nodes in the order of the table of stages, partitions in alphabetical order."""
-    position = {stage.asset: number for number, stage in enumerate(STAGES)}
-    return sorted(nodes, key=lambda node: (position[node[0]], node[1]))

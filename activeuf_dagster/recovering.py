@@ -50,9 +50,8 @@ def make_plan(
     found, knowledge = surveyed(instance, book, nodes_of(book, experiments))
     wish = replace(wish, busy={**busy(instance, project), **wish.busy})
     recovery = decide(facts_of(book, found, knowledge), wish)
-    past = [look.manifest for look in knowledge.found.values() if look.manifest]
     to_pay = {node: replace(found[node], state="missing") for node in recovery.to_run}
-    return Plan(recovery, price(to_pay, past), found)
+    return Plan(recovery, price(to_pay, knowledge.found), found)
 
 
 def busy(instance: dg.DagsterInstance, project: Project) -> dict[Node, str]:

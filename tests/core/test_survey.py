@@ -1,17 +1,19 @@
-"""What is known of many artifacts at once: complete, running, failed, replaced."""
+"""What is known of many artifacts at once: complete, running and how far, failed and how often."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from activeuf_core.artifacts import ArtifactStore, Manifest
+from activeuf_core.artifact_index import ArtifactIndex
+from activeuf_core.artifacts import ArtifactStore, write_json
 from activeuf_core.attempts import Attempts
 from activeuf_core.catalog import Catalog
+from activeuf_core.launchers.base import Target
 from activeuf_core.paths import Layout, RunFolder
-from activeuf_core.recipes import Recipe, RecipeBook
+from activeuf_core.plan import Knowledge
+from activeuf_core.recipes import RecipeBook
 from activeuf_core.slurm.waves import Ledger, Owner, Wave
 from activeuf_core.survey import survey
 from tests.graph.conftest import write_small_project
@@ -25,80 +27,76 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 
 @pytest.fixture
-def recipe(store: ArtifactStore, tmp_path: Path) -> Recipe:
-    """The recipe of one node."""
+def target(store: ArtifactStore, tmp_path: Path) -> Target:
+    """The artifact of one node."""
     catalog = Catalog.load(tmp_path / "configs", store.layout)
-    return RecipeBook(catalog, store).recipe("prompts", "tiny")
+    return ("prompts", RecipeBook(catalog, store).recipe("prompts", "tiny").fingerprint)
 
 
-def target(recipe: Recipe) -> tuple[str, str]:
-    return recipe.asset, recipe.fingerprint
+def known(store: ArtifactStore) -> Knowledge:
+    return survey(ArtifactIndex(store.layout), {})
 
 
-def publish(store: ArtifactStore, recipe: Recipe, fingerprint: str) -> None:
-    output = store.layout.home / "output"
-    output.mkdir(parents=True)
-    (output / "rows.json").write_text(json.dumps([]))
-    manifest = Manifest(recipe.asset, recipe.partition, fingerprint, "1", 0, recipe.config, {})
-    store.publish(manifest, output)
-
-
-def open_attempt(store: ArtifactStore, recipe: Recipe) -> Ledger:
-    """Let a wave with one job own an artifact."""
+def open_attempt(store: ArtifactStore, target: Target) -> Ledger:
+    """Let the second job of a wave own an artifact."""
     ledger = Ledger(store.layout)
-    ledger.open(Wave("w", "c", ("job",), {}, Owner.this_process(), 0.0), ["run"])
-    Attempts(store.layout).open(*target(recipe), 0, job_id="job", wave="w")
+    wave = Wave("w", "alps", ("other", "job"), {}, Owner.this_process(), 0.0)
+    ledger.open(wave, ["run", "run"])
+    Attempts(store.layout).open(*target, 0, job_id="job", wave="w")
     return ledger
 
 
-def test_nothing_is_missing_without_a_look(store: ArtifactStore, recipe: Recipe) -> None:
-    known = survey(store, [recipe], {})
-    assert known.found[target(recipe)].reason == "missing"
-    assert not known.running and not known.failures and not known.earlier
+def say_progress(store: ArtifactStore, target: Target) -> None:
+    unit = RunFolder(store.layout.run("job")).unit(f"{target[0]}-{target[1][:12]}")
+    said = {"done": 40, "total": 64, "unit": "prompts", "elapsed_s": 300, "eta_s": 180.0}
+    write_json(unit.progress, said)
 
 
-def test_what_is_complete_comes_with_its_manifest(store: ArtifactStore, recipe: Recipe) -> None:
-    publish(store, recipe, recipe.fingerprint)
-    assert survey(store, [recipe], {}).found[target(recipe)].is_complete
-
-
-def test_digests_find_what_sizes_do_not(store: ArtifactStore, recipe: Recipe) -> None:
-    publish(store, recipe, recipe.fingerprint)
-    (store.layout.artifact(*target(recipe)) / "rows.json").write_text("{}")
-    assert survey(store, [recipe], {}).found[target(recipe)].is_complete
-    found = survey(store, [recipe], {}, digests=True).found[target(recipe)]
-    assert found.reason.startswith("corrupt: rows.json")
+def test_nothing_is_missing_without_a_look(store: ArtifactStore, target: Target) -> None:
+    found = known(store)
+    assert found.found[target].reason == "missing"
+    assert found.running(target) is None and found.failure(target) is None
 
 
 def test_a_job_of_an_open_wave_runs_until_it_has_ended(
-    store: ArtifactStore, recipe: Recipe
+    store: ArtifactStore, target: Target
 ) -> None:
-    ledger = open_attempt(store, recipe)
-    assert survey(store, [recipe], {}).running == {target(recipe): "job job, attempt 1"}
+    ledger = open_attempt(store, target)
+    assert known(store).running(target) == "job job, attempt 1"
     ended = RunFolder(store.layout.run("job")).ended
-    ended.parent.mkdir(parents=True)
-    ended.write_text("{}")
-    assert survey(store, [recipe], {}).running == {}
+    write_json(ended, {})
+    assert known(store).running(target) is None
     ended.unlink()
     ledger.close("w", "over")
-    assert survey(store, [recipe], {}).running == {}
+    assert known(store).running(target) is None
 
 
-def test_a_lock_shows_a_process_of_this_machine(store: ArtifactStore, recipe: Recipe) -> None:
-    with store.claim(*target(recipe)):
-        assert "a process" in survey(store, [recipe], {}).running[target(recipe)]
-    assert survey(store, [recipe], {}).running == {}
-
-
-def test_failures_are_counted(store: ArtifactStore, recipe: Recipe) -> None:
-    for _ in range(3):
-        store.note_failure(*target(recipe), "DataError", "row 3\nmore")
-    assert survey(store, [recipe], {}).failures == {target(recipe): "DataError (3 times): row 3"}
-
-
-def test_what_was_recorded_before_is_kept_for_comparison(
-    store: ArtifactStore, recipe: Recipe
+def test_a_job_is_named_with_its_id_on_the_cluster_and_its_progress(
+    store: ArtifactStore, target: Target
 ) -> None:
-    publish(store, recipe, "0" * 32)
-    known = survey(store, [recipe], {recipe.node: "0" * 32})
-    assert known.earlier[recipe.asset, "0" * 32].fingerprint == "0" * 32
+    open_attempt(store, target).mark_submitted("w", 23)
+    say_progress(store, target)
+    said = "job job (SLURM 23_1 on alps), attempt 1: 40 of 64 prompts, about 3 min left"
+    assert known(store).running(target) == said
+
+
+def test_a_lock_shows_a_process_of_this_machine(store: ArtifactStore, target: Target) -> None:
+    with store.claim(*target):
+        assert known(store).running(target) == "a process on this machine works on it"
+        say_progress(store, target)
+        assert "job job on this machine: 40 of 64" in str(known(store).running(target))
+    assert known(store).running(target) is None
+
+
+def test_failures_are_counted_and_dated(store: ArtifactStore, target: Target) -> None:
+    for _ in range(3):
+        store.note_failure(*target, "DataError", "row 3\nmore")
+    why = str(known(store).failure(target))
+    assert why.startswith("DataError (3 times, last 20") and why.endswith("): row 3")
+
+
+def test_looks_are_those_that_were_asked_for(store: ArtifactStore, target: Target) -> None:
+    found = known(store).found
+    assert len(found) == 0
+    assert found[target].reason == "missing"
+    assert list(found) == [target]

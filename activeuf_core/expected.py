@@ -1,0 +1,121 @@
+"""What every node will be made from once all that is to be made is there: its expected fingerprint.
+
+In: a catalog and an index of a home, as they are now. Out: fingerprints of ten thousands of nodes,
+and what each is made from. It differs from `RecipeBook` in what an *optional* input counts: one
+that will be made counts as if it were there (`expect`), so a plan does not ask for a table twice.
+A snapshot: what changes meanwhile is not seen. Cost: 0.01 ms per node.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from activeuf_core.artifact_index import ArtifactIndex, Past
+from activeuf_core.artifacts import ArtifactStore
+from activeuf_core.catalog import Catalog
+from activeuf_core.fingerprint import canonical_json, digest_of, fingerprint_of_text
+from activeuf_core.recipes import Node, Recipe, RecipeBook
+from activeuf_core.stages import STAGES, Stage, stage_of
+
+Inputs = Mapping[str, Mapping[str, str]]
+"""Per asset that is read, fingerprints by partition."""
+
+
+class ExpectedBook(RecipeBook):
+    """The expected recipes of a catalog."""
+
+    def __init__(self, catalog: Catalog, index: ArtifactIndex) -> None:
+        super().__init__(catalog, ArtifactStore(index.layout))
+        self.index = index
+        self._coming: set[Node] = set()
+        self._prints: dict[str, dict[str, str]] = {stage.asset: {} for stage in STAGES}
+        self._reruns: dict[str, frozenset[str]] = {}
+
+    def expect(self, asset: str, partition: str) -> None:
+        """Count on a node: it will be made. Said before what reads it is asked for."""
+        self._coming.add((asset, partition))
+
+    def fingerprint(self, asset: str, partition: str) -> str:
+        """Return the fingerprint that a node's artifact will have. Raises: ConfigError."""
+        prints = self._prints[asset]
+        found = prints.get(partition)
+        if found is None:
+            found = prints[partition] = self._fingerprint(stage_of(asset), partition)
+        return found
+
+    def made_from(self, asset: str, partition: str) -> Past:
+        """Return what a node's artifact will be made from."""
+        stage = stage_of(asset)
+        inputs = self._inputs(stage, partition)
+        base = self._print_of(stage, partition, inputs)
+        return Past(
+            version=stage.version,
+            generation=self._generation(asset, base),
+            config_digest=self._full_digest(stage, partition, inputs),
+            inputs={name: sorted(prints.values()) for name, prints in inputs.items()},
+        )
+
+    def full_config(self, asset: str, partition: str) -> Mapping[str, Any]:
+        """Return a node's whole config, as its manifest will hold it."""
+        stage = stage_of(asset)
+        if stage.dimension == "none":  # it has none in the files: it follows from its inputs
+            return self._config(stage, partition, self._inputs(stage, partition))
+        return self.catalog.resolved(asset, partition).full
+
+    def is_there(self, asset: str, partition: str) -> bool:
+        """Whether a node is or will be there, for whoever reads it as an optional input."""
+        if (asset, partition) in self._coming:
+            return True
+        look = self.index.look(asset, self.fingerprint(asset, partition))
+        return look.is_complete and not look.failed_checks
+
+    def _fingerprint(self, stage: Stage, partition: str) -> str:
+        inputs = self._inputs(stage, partition)
+        base = self._print_of(stage, partition, inputs)
+        generation = self._generation(stage.asset, base)
+        return self._print_of(stage, partition, inputs, generation) if generation else base
+
+    def _print_of(self, stage: Stage, partition: str, inputs: Inputs, generation: int = 0) -> str:
+        if stage.dimension == "none":
+            text = canonical_json(self._config(stage, partition, inputs))
+        else:
+            text = self.catalog.resolved(stage.asset, partition).identity_text
+        read = {asset: prints.values() for asset, prints in inputs.items()}
+        return fingerprint_of_text(stage.asset, stage.version, text, read, generation)
+
+    def _inputs(self, stage: Stage, partition: str) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for item in stage.inputs:
+            asset = item.asset
+            keys = self.catalog.upstream_partitions(stage, partition, asset)
+            if item.optional:
+                keys = tuple(key for key in keys if self.is_there(asset, key))
+            found[asset] = {key: self.fingerprint(asset, key) for key in keys}
+        return found
+
+    def _full_digest(self, stage: Stage, partition: str, inputs: Inputs) -> str:
+        if stage.dimension == "none":
+            return digest_of(self._config(stage, partition, inputs))
+        return self.catalog.resolved(stage.asset, partition).full_digest
+
+    def _current(self, asset: str, partition: str) -> Recipe:
+        return self.recipe(asset, partition)
+
+    def _is_usable(self, recipe: Recipe) -> bool:
+        return self.is_there(*recipe.node)
+
+    def _generation(self, asset: str, base: str) -> int:
+        return self.store.generation(asset, base) if base in self._rerun(asset) else 0
+
+    def _rerun(self, asset: str) -> frozenset[str]:
+        """Return the recipes of an asset that were re-run on purpose: one listing per asset."""
+        found = self._reruns.get(asset)
+        if found is None:
+            try:
+                names = os.listdir(self.store.layout.home / "generations" / asset)
+            except FileNotFoundError:
+                names = []
+            found = self._reruns[asset] = frozenset(name.partition(".")[0] for name in names)
+        return found
