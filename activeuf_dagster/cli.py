@@ -8,6 +8,7 @@
     activeuf leaderboard          the table
     activeuf demo                 two experiments on the project's own data, then the table
     activeuf jobs                 what waits and runs on clusters; cancel, log
+    activeuf sweep create NAME    give a sweep to W&B, whose agents then take points of it
     activeuf cluster check NAME   whether a cluster file works; list, show
     activeuf ui                   the Dagster UI on the same instance
     activeuf env                  shell lines that point `dagster …` at the same instance
@@ -34,7 +35,7 @@ from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.errors import ActiveUFError, ConfigError
 from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
-from activeuf_dagster import cli_cluster, cli_jobs
+from activeuf_dagster import cli_cluster, cli_jobs, cli_sweep
 from activeuf_dagster.cli_gc import gc
 from activeuf_dagster.cli_plan import plan
 from activeuf_dagster.cli_recover import recover
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_cluster.app, name="cluster")
+app.add_typer(cli_sweep.app, name="sweep")
 app.command()(plan)
 app.command()(recover)
 app.command()(gc)
@@ -78,7 +80,8 @@ def check() -> None:
     console.print(f"  {len(single)} experiments: {', '.join(single)}")
     for name, one in catalog.sweeps.items():
         equal = f", {one.collapsed} of them equal to others" if one.collapsed else ""
-        points = f"{len(one.sweep.points)} points{equal}"
+        agents = f", {len(one.suggested)} suggested by agents" if one.suggested else ""
+        points = f"{len(one.sweep.points)} points{agents}{equal}"
         console.print(f"  sweep {name}: {points}: {len(one.experiments)} experiments")
 
 
@@ -187,21 +190,23 @@ def _bring_up_to_date(
     """Materialize what is not fresh of some experiments; return whether all of it succeeded."""
     import dagster as dg
 
+    from activeuf_dagster import adoption
     from activeuf_dagster.code_location import build
     from activeuf_dagster.foreground import run_waves, waves
     from activeuf_dagster.materialization import MaterializationConfig
 
     project.launchers(cluster)  # a wrong name is said now
     found = _statuses(project, experiments)
-    todo: list[Node] = [node for node, one in found.items() if force or not one.is_fresh]
-    console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are fresh.")
-    if not todo:
-        return True
+    known = [node for node, one in found.items() if one.state == "unrecorded"]
+    done = () if force else ("fresh", "unrecorded")
+    todo = [node for node, one in found.items() if one.state not in done]
+    console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are complete.")
     show_progress(console, len(todo))
     definitions = build(project)
+    settings = MaterializationConfig(force=force, cluster=cluster)
     try:
         with dg.DagsterInstance.get() as instance:
-            settings = MaterializationConfig(force=force, cluster=cluster)
+            adoption.record(instance, project.book(), known)
             succeeded = run_waves(definitions, instance, waves(todo, project), project, settings)
     except KeyboardInterrupt:
         console.print(what_an_interruption_left(project))

@@ -10,19 +10,19 @@ It knows nothing of Dagster: `materialization.py` turns its events into Dagster'
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from activeuf_core.artifacts import ArtifactStore, Inspection, read_json
+from activeuf_core.artifacts import ArtifactStore, Inspection
 from activeuf_core.crash_points import reach
 from activeuf_core.errors import ActiveUFError
 from activeuf_core.jobs import Job, Unit, new_job_id
 from activeuf_core.launchers.base import UNDECIDED, JobState, Launcher, Target
-from activeuf_core.paths import Layout, RunFolder
+from activeuf_core.paths import Layout
 from activeuf_core.recipes import Node, Recipe, RecipeBook
 from activeuf_core.stages import Stage, stage_of
 from activeuf_dagster.events import (
@@ -32,17 +32,15 @@ from activeuf_dagster.events import (
     Event,
     Failed,
     Failure,
-    Progressed,
     Retried,
     Submitted,
     label,
 )
-from activeuf_dagster.grouping import group_for_jobs, packed
+from activeuf_dagster.grouping import Ready, group_for_jobs, in_flow_order, packed
+from activeuf_dagster.outcomes import failure_of, progress_of, unit_name
 
 POLL_S = 0.2
-TAIL_LINES = 40
-STAGE_SAID = "The stage "
-"""How lines of a launcher's message begin that repeat the stage's own."""
+LEFT_TO_ANOTHER = "another run of the same backfill submits its job"
 PROGRESS_EVERY_S = 5.0
 
 
@@ -56,6 +54,27 @@ class _Tracked:
     launcher: Launcher | None = None
     is_attached: bool = False
     progress_shown: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Under which terms an engine works.
+
+    `force`: make every node again, as a new generation, even if it is complete. `max_parallel`: how
+    many jobs are out at a time (0: as many as there are). `companions`: nodes that are made along
+    with its own, to share submissions with them. `failed_since`: failures of this time (seconds
+    since the epoch) or later count as its own: they are told, and not tried again. `may_submit`:
+    asked before each submission; while it says no, what others make is waited for.
+    """
+
+    force: bool = False
+    max_parallel: int = 0
+    companions: tuple[Node, ...] = ()
+    failed_since: float = math.inf
+    may_submit: Callable[[], bool] = lambda: True
+
+
+ALONE = Terms()
 
 
 class Engine:
@@ -79,17 +98,17 @@ class Engine:
         """After an interruption: the jobs that go on, with the launcher's own name for each."""
         self.on_round: Callable[[], None] = lambda: None
         """Called in every round; what it raises ends the run."""
+        self._terms, self._own = ALONE, frozenset[Node]()
         self._nodes: dict[Node, _Tracked] = {}
         self._failures: dict[str, Failure] = {}
         self._inspected: dict[Target, Inspection] = {}
 
-    def run(self, nodes: Sequence[Node], *, force: bool = False) -> Generator[Event, None, None]:
-        """Bring nodes up to date, upstream first, yielding what happens.
-
-        Args: force: make every node again, as a new generation, even if it is complete.
-        """
-        self._nodes = {node: _Tracked() for node in nodes}
-        if force:
+    def run(self, nodes: Sequence[Node], terms: Terms = ALONE) -> Generator[Event, None, None]:
+        """Bring nodes up to date, upstream first, yielding what happens, also to companions."""
+        self._terms, self._own = terms, frozenset(nodes)
+        together = in_flow_order({*nodes, *terms.companions}) if terms.companions else nodes
+        self._nodes = {node: _Tracked() for node in together}
+        if terms.force:
             for asset, partition in nodes:
                 recipe = self.book.recipe(asset, partition)
                 self.store.next_generation(asset, recipe.base)
@@ -107,15 +126,17 @@ class Engine:
             self._let_go(finished)
 
     def cancel(self) -> list[str]:
-        """Cancel the jobs that this engine waits for, and return them; those of another
-        orchestrator go on. Raises: LaunchError when a launcher cannot be reached.
+        """Cancel the jobs that make an own node, and return them; those of companions alone and
+        those of another orchestrator go on. Raises: LaunchError when a launcher cannot be reached.
         """
         cancelled: list[str] = []
         for launcher in set(self.launchers.values()):
             mine = {
                 t.job_id
-                for t in self._nodes.values()
-                if t.state == "running" and t.launcher is launcher and not t.is_attached
+                for node in self._own
+                if (t := self._nodes[node]).state == "running"
+                and t.launcher is launcher
+                and not t.is_attached
             }
             if mine:
                 launcher.cancel(sorted(mine))
@@ -149,6 +170,9 @@ class Engine:
                 events.append(found)
         self._inspected.clear()
         ready, attached = self._attach(ready)
+        if ready and not self._terms.may_submit():
+            events += [told for node, _ in ready for told in self._wait_for(node, LEFT_TO_ANOTHER)]
+            ready = []
         return [*events, *attached, *self._submit(ready)]
 
     def _attach(
@@ -247,9 +271,19 @@ class Engine:
         if found.manifest is not None:
             tracked.state = "complete"
             return Completed(recipe, found.manifest, is_adopted=True)
-        if recipe.fingerprint in self._failures:
-            return self._fail(node, self._failures[recipe.fingerprint])
+        failure = self._failures.get(recipe.fingerprint) or self._failed_lately(recipe)
+        if failure is not None:
+            return self._fail(node, failure, is_known=True)
         return None if self._twin_runs(recipe) else recipe
+
+    def _failed_lately(self, recipe: Recipe) -> Failure | None:
+        """Return a failure that another run of the same backfill has told of an artifact."""
+        record = self.store.failure(*_target(recipe))
+        if record is None or record["time"] < self._terms.failed_since:
+            return None
+        failure = Failure(record["kind"], record["message"])
+        self._failures[recipe.fingerprint] = failure
+        return failure
 
     def _twin_runs(self, recipe: Recipe) -> bool:
         """Whether this engine already makes the same artifact for another partition."""
@@ -262,11 +296,21 @@ class Engine:
         """Give all ready nodes to their launchers, each launcher's jobs in one call."""
         light = {recipe.node for _, recipe in ready if self._is_light(recipe)}
         jobs: dict[str, list[tuple[Job, tuple[Node, ...]]]] = {}
-        for group in packed(group_for_jobs(ready, light), self._units_per_job):
+        for group in self._as_many_as_allowed(group_for_jobs(ready, light)):
             stage = stage_of(group[0][1].asset)
             nodes = tuple(node for node, _ in group)
             jobs.setdefault(stage.placement, []).append((self._job(stage, group), nodes))
         return [event for place, given in jobs.items() for event in self._give(place, given)]
+
+    def _as_many_as_allowed(self, groups: list[list[Ready]]) -> list[list[Ready]]:
+        """Return those jobs that may be out beside the ones that are; the rest is left for later
+        rounds.
+        """
+        jobs = packed(groups, self._units_per_job)
+        if not self._terms.max_parallel:
+            return jobs
+        out = {t.job_id for t in self._nodes.values() if t.state == "running"}
+        return jobs[: max(0, self._terms.max_parallel - len(out))]
 
     def _units_per_job(self, asset: str) -> int:
         return self.launchers[stage_of(asset).placement].units_per_job(asset)
@@ -299,13 +343,13 @@ class Engine:
         assert recipe is not None
         return unit_name(recipe)
 
-    def _fail(self, node: Node, failure: Failure) -> Failed:
+    def _fail(self, node: Node, failure: Failure, *, is_known: bool = False) -> Failed:
+        """Note a failure; one that is known was told of a twin, or by another run."""
         tracked = self._nodes[node]
         tracked.state = "failed"
-        if tracked.recipe is not None:
+        if tracked.recipe is not None and not is_known:
             self._failures[tracked.recipe.fingerprint] = failure  # for twins: not tried twice
-            target = _target(tracked.recipe)
-            self.store.note_failure(*target, failure.kind, failure.message)
+            self.store.note_failure(*_target(tracked.recipe), failure.kind, failure.message)
         return Failed(node, failure)
 
     def _is_light(self, recipe: Recipe) -> bool:
@@ -387,48 +431,15 @@ class Engine:
         is_due = time.monotonic() - tracked.progress_shown > PROGRESS_EVERY_S
         if state.phase != "ended" and not is_due:
             return []
-        failure = self._failure(tracked, state)
+        assert tracked.launcher is not None and tracked.recipe is not None
+        recipe, launcher = tracked.recipe, tracked.launcher
+        failure = failure_of(self.store, recipe, tracked.job_id, launcher, state)
         if failure is not None:
             return [self._fail(node, failure)]
-        return self._progress(node, tracked) if state.phase == "running" else []
-
-    def _failure(self, tracked: _Tracked, state: JobState) -> Failure | None:
-        """Return why a running node failed, None while it has not.
-
-        A stage's own word counts when its job has ended, for the launcher may try again, or when
-        the stage says that trying again is useless and other units keep the job going.
-        """
-        assert tracked.launcher is not None and tracked.recipe is not None
-        run = RunFolder(self.layout.run(tracked.job_id)).latest_start()
-        folder = run.unit(unit_name(tracked.recipe))
-        record = read_json(folder.failure) if folder.failure.exists() else None
-        has_ended = state.phase == "ended"
-        if not has_ended and (record is None or record["retryable"]):
-            return None
-        if self.store.inspect(*_target(tracked.recipe)).is_complete:
-            return None
-        log_path = tracked.launcher.log_path(tracked.job_id)
-        tail = tracked.launcher.tail(tracked.job_id, TAIL_LINES)
-        if record is not None:
-            said = [line for line in state.message.splitlines() if not line.startswith(STAGE_SAID)]
-            text = "\n".join([record["message"], *said])
-            return Failure(record["kind"], text, log_path, tail, tracked.job_id)
-        text = state.message or (
-            f"the job ended ({state.detail}) without publishing {label(tracked.recipe.node)}. "
-            f"Look at {log_path}."
-        )
-        return Failure(state.kind or "NoArtifact", text, log_path, tail, tracked.job_id)
-
-    def _progress(self, node: Node, tracked: _Tracked) -> list[Event]:
-        assert tracked.recipe is not None
+        if state.phase != "running":
+            return []
         tracked.progress_shown = time.monotonic()
-        run = RunFolder(self.layout.run(tracked.job_id)).latest_start()
-        path = run.unit(unit_name(tracked.recipe)).progress
-        said = {"done": 0, "total": 0, "unit": "", "eta_s": None}
-        with contextlib.suppress(FileNotFoundError):
-            said |= read_json(path)
-        how_far = (said["done"], said["total"], said["unit"], said["eta_s"])
-        return [Progressed(node, *how_far, tracked.job_id, str(run.log))]
+        return [progress_of(self.store, recipe, tracked.job_id)]
 
     def _let_go(self, finished: bool) -> None:
         """Leave the launchers: they end what nobody would watch, and tell what goes on."""
@@ -438,11 +449,6 @@ class Engine:
                 continue
             for job_id, name in going_on.items():
                 self.left_behind[job_id] = f"{launcher.name} job {name}"
-
-
-def unit_name(recipe: Recipe) -> str:
-    """Return the folder name of a recipe's unit inside its run."""
-    return f"{recipe.asset}-{recipe.fingerprint[:12]}"
 
 
 def _target(recipe: Recipe) -> Target:

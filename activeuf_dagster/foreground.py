@@ -16,8 +16,10 @@ from dagster._core.events import RunFailureReason
 
 from activeuf_core.recipes import Node
 from activeuf_core.stages import stage_of
+from activeuf_dagster.companions import along_with
 from activeuf_dagster.event_storage import kept_open
-from activeuf_dagster.materialization import operation_of
+from activeuf_dagster.grouping import in_flow_order
+from activeuf_dagster.materialization import MaterializationConfig, operation_of
 from activeuf_dagster.project import Project
 from activeuf_dagster.run_launcher import HOST_TAG, Host
 
@@ -25,6 +27,7 @@ RANGE_TAGS: tuple[str, str] = (
     "dagster/asset_partition_range_start",
     "dagster/asset_partition_range_end",
 )
+DEFAULTS = MaterializationConfig()
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -71,26 +74,66 @@ def contiguous_ranges(keys: set[str], order: Sequence[str]) -> Iterator[tuple[st
             yield members[0], members[-1]
 
 
+def run_waves(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    planned: Sequence[Wave],
+    project: Project,
+    settings: MaterializationConfig = DEFAULTS,
+) -> bool:
+    """Run waves in this process, upstream first; return whether all of them succeeded.
+
+    The first wave of one kind of partitions makes the others' along with its own; what is complete
+    after it needs no run.
+    """
+    succeeded = True
+    for _, group in groupby(planned, key=lambda wave: stage_of(wave.assets[0]).dimension):
+        together = list(group)
+        of_wave = {wave: nodes_in(wave, project) for wave in together}
+        everything = in_flow_order({node for nodes in of_wave.values() for node in nodes})
+        with along_with(() if settings.force else everything):
+            for number, wave in enumerate(together):
+                if number and not settings.force and _is_made(of_wave[wave], project):
+                    continue
+                succeeded &= run_wave(definitions, instance, wave, settings)
+    return succeeded
+
+
+def nodes_in(wave: Wave, project: Project) -> list[Node]:
+    """Return the nodes of a wave."""
+    found: list[Node] = []
+    for asset in wave.assets:
+        order = project.catalog.partitions(asset)
+        is_whole = stage_of(asset).dimension == "none"
+        first, last = (0, 0) if is_whole else (order.index(wave.first), order.index(wave.last))
+        found += [(asset, key) for key in order[first : last + 1]]
+    return found
+
+
+def _is_made(nodes: Sequence[Node], project: Project) -> bool:
+    """Whether all nodes are complete now, tables of what exists included."""
+    book = project.book()
+    recipes = (book.recipe(*node) for node in nodes)
+    return all(book.store.inspect(one.asset, one.fingerprint).is_complete for one in recipes)
+
+
 def run_wave(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     wave: Wave,
-    *,
-    force: bool = False,
-    cluster: str = "",
+    settings: MaterializationConfig = DEFAULTS,
 ) -> bool:
     """Run one wave in this process; return whether all of it succeeded.
 
-    Args: cluster: where the jobs run, '' for the default of the environment. Raises:
-    KeyboardInterrupt when the run was interrupted, which Dagster would report as one more failure.
+    Raises: KeyboardInterrupt when the run was interrupted, which Dagster would report as one more
+    failure.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     tags = {HOST_TAG: str(Host.here())}
     if wave.first:
         tags |= dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True))
     operations = {operation_of(asset) for asset in wave.assets}
-    settings = {"config": {"force": force, "cluster": cluster}}
-    config = {**QUIET, "ops": dict.fromkeys(operations, settings)}
+    config = {**QUIET, "ops": {name: {"config": settings.model_dump()} for name in operations}}
     with kept_open(instance):
         result = job.execute_in_process(
             instance=instance,

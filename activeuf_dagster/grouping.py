@@ -1,12 +1,12 @@
-"""Which ready nodes become one job: pure functions."""
+"""The order of nodes, and which ready ones become one job: pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from activeuf_core.recipes import Node, Recipe
-from activeuf_core.stages import stage_of
+from activeuf_core.stages import STAGES, stage_of
 
 Ready = tuple[Node, Recipe]
 
@@ -56,3 +56,9 @@ def packed(groups: Sequence[list[Ready]], units_per_job: Callable[[str], int]) -
             open_job[asset] = list(group)
             found.append(open_job[asset])
     return found
+
+
+def in_flow_order(nodes: Iterable[Node]) -> list[Node]:
+    """Return nodes in the order of the table of stages, partitions in alphabetical order."""
+    position = {stage.asset: number for number, stage in enumerate(STAGES)}
+    return sorted(nodes, key=lambda node: (position[node[0]], node[1]))

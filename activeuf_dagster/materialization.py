@@ -10,7 +10,8 @@ at run time.
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import dagster as dg
 
@@ -19,8 +20,8 @@ from activeuf_core.catalog import UNPARTITIONED
 from activeuf_core.crash_points import reach
 from activeuf_core.recipes import Node, Recipe
 from activeuf_core.stages import STAGES, stage_of
-from activeuf_dagster import interruption
-from activeuf_dagster.engine import Engine
+from activeuf_dagster import companions, interruption
+from activeuf_dagster.engine import Engine, Terms
 from activeuf_dagster.event_storage import kept_open
 from activeuf_dagster.events import (
     Attached,
@@ -67,6 +68,10 @@ class MaterializationConfig(dg.Config):
     """Where the jobs run: a file of configs/clusters, by name. Default: $ACTIVEUF_CLUSTER, or else
     this machine.
     """
+    max_parallel: int = 0
+    """How many jobs this run, or the backfill that it belongs to, has out at a time; 0: as many as
+    the cluster takes.
+    """
 
 
 def build_assets(project: Project) -> list[dg.AssetsDefinition]:
@@ -111,26 +116,44 @@ def materialize(
     recorder = Recorder(Asked(context.instance), book)
     launchers = project.launchers(config.cluster)
     engine = Engine(book, launchers.cluster, launchers.orchestrator, project.runtime())
+    own = selected_nodes(context)
     bad: list[Failed | Blocked] = []
-    run = engine.run(selected_nodes(context), force=config.force)
     told = _Log(context)
     with (
         kept_open(context.instance),
+        _terms(context, config, own, project) as terms,
         interruption.handled(context, engine),
         told.after_each_round_of(engine),
-        contextlib.closing(run) as events,
+        contextlib.closing(engine.run(own, terms)) as events,
     ):
         for event in events:
             told.tell(event)
             if isinstance(event, Completed):
                 recipe = event.recipe
+                if event.is_adopted and recipe.node not in own:
+                    continue  # recorded by the run whose own it is
                 reach("before-event")
                 yield from recorder.record(recipe, event.manifest, is_adopted=event.is_adopted)
                 _show(context, project, recipe)
-            elif isinstance(event, (Failed, Blocked)):
+            elif isinstance(event, (Failed, Blocked)) and event.node in own:
                 bad.append(event)
     if bad:
         raise _failure(bad)
+
+
+@contextlib.contextmanager
+def _terms(
+    context: dg.AssetExecutionContext,
+    config: MaterializationConfig,
+    own: Sequence[Node],
+    project: Project,
+) -> Iterator[Terms]:
+    """Yield on which terms the engine works; who makes everything again does it alone."""
+    if config.force:
+        yield Terms(force=True, max_parallel=config.max_parallel)
+        return
+    with companions.terms_of(context.instance, context.run, own, project.layout) as terms:
+        yield replace(terms, max_parallel=config.max_parallel)
 
 
 def _show(context: dg.AssetExecutionContext, project: Project, recipe: Recipe) -> None:

@@ -46,7 +46,7 @@ def test_materialize_then_plan_then_nothing_to_do(folder: Path) -> None:
     assert {row["state"] for row in rows} == {"fresh"}
     assert printed["price"]["partitions"] == 0
     again = activeuf("materialize", "exp-a")
-    assert f"{len(rows)} of {len(rows)} asset partitions are fresh." in again.output
+    assert f"{len(rows)} of {len(rows)} asset partitions are complete." in again.output
 
 
 def test_the_plan_says_why(folder: Path) -> None:

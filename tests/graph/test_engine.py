@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.recipes import Node
-from activeuf_dagster.engine import Engine
+from activeuf_dagster.engine import Engine, Terms
 from activeuf_dagster.events import Attached, Blocked, Completed, Event, Failed, Submitted
 from activeuf_dagster.planning import nodes_of
 from activeuf_dagster.project import Project
@@ -24,7 +25,7 @@ def run(
     """Run an engine over all nodes of all experiments (or those given); return its events."""
     book = project.book()
     nodes = nodes or nodes_of(book, project.catalog.experiments)
-    return list(Engine(book, launcher, launcher, poll_s=0).run(nodes, force=force))
+    return list(Engine(book, launcher, launcher, poll_s=0).run(nodes, Terms(force=force)))
 
 
 def completed(events: list[Event]) -> list[tuple[str, str]]:
@@ -206,3 +207,87 @@ def test_a_damaged_artifact_and_only_it_is_made_again(
     launcher.made.clear()
     run(project, launcher)
     assert launcher.made == [("reward_model", "exp-b")]
+
+
+TRAININGS: list[Node] = [("dpo_model", key) for key in ("exp-a", "exp-b", "exp-c")]
+
+
+@pytest.fixture
+def untrained(project: Project, launcher: InstantLauncher) -> InstantLauncher:
+    """A launcher for a project of which all but the trainings is made."""
+    run(project, launcher)
+    for node in TRAININGS:
+        project.book().store.discard(node[0], project.book().recipe(*node).fingerprint)
+    return InstantLauncher(project.layout)
+
+
+def test_as_many_jobs_are_out_as_the_terms_allow(
+    project: Project, untrained: InstantLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, sizes = untrained.submit, []
+    monkeypatch.setattr(untrained, "submit", lambda jobs: sizes.append(len(jobs)) or submit(jobs))
+    engine = Engine(project.book(), untrained, untrained, poll_s=0)
+    assert len(completed(list(engine.run(TRAININGS, Terms(max_parallel=2))))) == 3
+    assert sizes == [2, 1]
+
+
+def test_companions_are_made_in_the_same_submission(
+    project: Project, launcher: InstantLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(project, launcher, nodes_of(project.book(), ["exp-a"]))
+    submit, sizes = launcher.submit, []
+    monkeypatch.setattr(launcher, "submit", lambda jobs: sizes.append(len(jobs)) or submit(jobs))
+    loops = [("preference_dataset", key) for key in ("exp-b", "exp-c")]
+    engine = Engine(project.book(), launcher, launcher, poll_s=0)
+    events = list(engine.run(loops[:1], Terms(companions=tuple(loops))))
+    assert sizes == [2] and sorted(completed(events)) == loops
+
+
+def test_a_failure_told_since_then_is_not_tried_again(
+    project: Project, launcher: InstantLauncher
+) -> None:
+    node = ("dpo_model", "exp-a")
+    run(project, launcher, nodes_of(project.book(), ["exp-a"]))
+    fingerprint = project.book().recipe(*node).fingerprint
+    store = project.book().store
+    store.discard(node[0], fingerprint)
+    store.note_failure(node[0], fingerprint, "StageError", "out of luck")
+    tried = len(launcher.jobs)
+    record = store.failure(node[0], fingerprint)
+    assert record is not None
+    engine = Engine(project.book(), launcher, launcher, poll_s=0)
+    [event] = engine.run([node], Terms(failed_since=record["time"]))
+    assert isinstance(event, Failed) and event.failure.message == "out of luck"
+    assert store.failure(node[0], fingerprint) == record and len(launcher.jobs) == tried
+    again = Engine(project.book(), launcher, launcher, poll_s=0)
+    assert completed(list(again.run([node], Terms(failed_since=record["time"] + 1)))) == [node]
+
+
+def test_who_may_not_submit_waits_until_it_may(project: Project, launcher: InstantLauncher) -> None:
+    answers = iter([False, False, True])
+    engine = Engine(project.book(), launcher, launcher, poll_s=0)
+    events = list(engine.run([("prompts", "tiny")], Terms(may_submit=lambda: next(answers, True))))
+    assert [type(event) for event in events] == [Attached, Submitted, Completed]
+
+
+def test_cancelling_leaves_the_jobs_of_companions_alone(
+    project: Project, untrained: InstantLauncher
+) -> None:
+    untrained.holds = True
+    own, *others = TRAININGS
+    engine = Engine(project.book(), untrained, untrained, poll_s=0)
+    events = engine.run([own], Terms(companions=tuple(others)))
+    jobs = [event for event in itertools.islice(events, 3) if isinstance(event, Submitted)]
+    assert len(jobs) == 3
+    assert engine.cancel() == [event.job_id for event in jobs if event.nodes == (own,)]
+
+
+def test_twins_that_fail_together_count_once(folder: Path, launcher: InstantLauncher) -> None:
+    configs = folder / "configs" / "experiments"
+    (configs / "twin.yaml").write_text((configs / "exp-a.yaml").read_text())
+    project = Project.load()
+    launcher.fails = {("preference_dataset", "exp-a"), ("preference_dataset", "twin")}
+    run(project, launcher)
+    recipe = project.book().recipe("preference_dataset", "twin")
+    record = project.book().store.failure(recipe.asset, recipe.fingerprint)
+    assert record is not None and record["count"] == 1
