@@ -44,7 +44,7 @@ def handled(context: dg.AssetExecutionContext, engine: Engine) -> Iterator[None]
         yield
         is_over = True
     finally:
-        if not is_over and is_cancelled(context.instance, context.run_id):
+        if not is_over and is_cancelled(context.instance, context.run.run_id):
             _cancel(context, engine)
         if engine.left_behind:
             _tell_what_goes_on(context, engine.left_behind)
@@ -75,8 +75,8 @@ class _Watchman:
         if time.monotonic() - self._asked < ASK_EVERY_S:
             return
         self._asked = time.monotonic()
-        if is_cancelled(self._context.instance, self._context.run_id):
-            raise CancelledError(f"run {self._context.run_id} was cancelled")
+        if is_cancelled(self._context.instance, self._context.run.run_id):
+            raise CancelledError(f"run {self._context.run.run_id} was cancelled")
 
 
 def _cancel(context: dg.AssetExecutionContext, engine: Engine) -> None:
