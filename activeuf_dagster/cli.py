@@ -201,6 +201,8 @@ def _bring_up_to_date(
     done = () if force else ("fresh", "unrecorded")
     todo = [node for node, one in found.items() if one.state not in done]
     console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are complete.")
+    if not todo and not known:
+        return True
     show_progress(console, len(todo))
     definitions = build(project)
     settings = MaterializationConfig(force=force, cluster=cluster)
