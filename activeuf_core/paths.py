@@ -143,6 +143,10 @@ class Layout:
         """Lock file of the run that submits for a backfill, of one kind of partitions."""
         return self.home / "claims" / "backfills" / f"{backfill}-{dimension}.lock"
 
+    def slots(self, host: str) -> Path:
+        """Folder of the lock files of one machine's slots."""
+        return self.home / "claims" / "slots" / host
+
     def attempts(self, asset: str, fingerprint: str) -> Path:
         """Folder of the numbered attempts at one artifact."""
         return self.home / "attempts" / asset / fingerprint

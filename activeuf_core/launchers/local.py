@@ -1,9 +1,10 @@
 """Jobs as processes on this machine: the default, with no account and no cluster.
 
-Each job is a task wrapper in a process group of its own. At most `slots` of weight run at a time;
-jobs of weight 0 do not count but are bounded too. Cancelling, and an interruption of the
-orchestrator, end a job with everything that it started: SIGTERM, and SIGKILL after a grace time.
-An orchestrator that is killed outright cannot do that: its jobs go on and publish.
+Each job is a task wrapper in a process group of its own. At most `slots` of weight run at a time,
+whoever started them (`slots.py`); jobs of weight 0 do not count but are bounded too. Cancelling,
+and an interruption of the orchestrator, end a job with everything that it started: SIGTERM, and
+SIGKILL after a grace time. An orchestrator that is killed outright cannot do that: its jobs go on
+and publish.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ from activeuf_core.errors import LaunchError
 from activeuf_core.jobs import Job
 from activeuf_core.launchers.base import JobState, Target
 from activeuf_core.paths import PROJECT, Layout, RunFolder
+from activeuf_core.slots import Slots
 
 GRACE_S = 12.0
 """A little longer than the task's own grace, so that the task can still say what it was doing."""
@@ -41,6 +44,7 @@ class LocalLauncher:
         self.cores = os.cpu_count() or 1
         self.layout = layout
         self.slots = slots or self.cores
+        self._slots = Slots(layout.slots(socket.gethostname()), self.slots)
         self._queue: deque[Job] = deque()
         self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
         self._states: dict[str, JobState] = {}
@@ -109,17 +113,22 @@ class LocalLauncher:
         return RunFolder(self.layout.run(job_id))
 
     def _start_what_fits(self) -> None:
+        full = self.slots + 1
         for job in list(self._queue):
-            if self._fits(job):
+            weight = min(job.weight, self.slots)
+            if weight >= full or (weight == 0 and self._has_enough_light_jobs()):
+                continue
+            with self._slots.taken(weight) as files:
+                if files is None:
+                    full = weight
+                    continue
                 threads = self._threads()
                 self._queue.remove(job)
-                self._start(job, threads)
+                self._start(job, threads, files)
 
-    def _fits(self, job: Job) -> bool:
-        weights = [other.weight for other, _ in self._running.values()]
-        if job.weight == 0:
-            return weights.count(0) < LIGHT_PER_SLOT * self.slots
-        return sum(weights) + min(job.weight, self.slots) <= self.slots
+    def _has_enough_light_jobs(self) -> bool:
+        weights = [job.weight for job, _ in self._running.values()]
+        return weights.count(0) >= LIGHT_PER_SLOT * self.slots
 
     def _threads(self) -> int:
         """Return a job's share of the cores: all of them for one that has the machine to itself."""
@@ -127,7 +136,7 @@ class LocalLauncher:
         wanted = waiting + sum(job.weight for job, _ in self._running.values())
         return max(1, self.cores // min(self.slots, max(1, wanted)))
 
-    def _start(self, job: Job, threads: int) -> None:
+    def _start(self, job: Job, threads: int, slots: Sequence[int]) -> None:
         folder = self._folder(job.job_id)
         environment = {
             **os.environ,
@@ -150,6 +159,7 @@ class LocalLauncher:
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,
+                pass_fds=slots,
             )
         self._running[job.job_id] = (job, process)
         self._states[job.job_id] = JobState("running", f"pid {process.pid}")

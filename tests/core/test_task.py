@@ -129,12 +129,22 @@ def test_slots_bound_what_runs(launcher: LocalLauncher) -> None:
     assert all(is_complete(launcher, one.units[0]) for one in jobs)
 
 
+def test_orchestrators_of_one_home_share_the_slots(launcher: LocalLauncher) -> None:
+    other = LocalLauncher(launcher.layout, slots=2)
+    launcher.submit([job(launcher, "slow1", "slow"), job(launcher, "slow2", "slow")])
+    other.submit([job(launcher, "third", "works")])
+    assert [one.phase for one in other.poll().values()] == ["queued"]
+    wait(launcher, "slow1", "slow2")
+    wait(other, "third")
+    assert other.poll()["third"].detail == "exit code 0"
+
+
 def test_a_job_alone_gets_all_cores_and_one_among_many_its_share(
     launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "cores", 8)
     started: list[int] = []
-    monkeypatch.setattr(launcher, "_start", lambda job, threads: started.append(threads))
+    monkeypatch.setattr(launcher, "_start", lambda job, threads, slots: started.append(threads))
     launcher.submit([job(launcher, "alone", "works")])
     launcher.submit([job(launcher, "first", "works"), job(launcher, "second", "works")])
     assert started == [8, 4, 8]
