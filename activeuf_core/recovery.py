@@ -22,16 +22,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from activeuf_core.expected import ExpectedBook
 from activeuf_core.plan import TO_RUN, Knowledge, State, Status
-from activeuf_core.recipes import Node, RecipeBook
+from activeuf_core.recipes import Node
 from activeuf_core.stages import stage_of
+
+SETTLED = ("fresh", "unrecorded")
+"""States of nodes for which nothing has to run."""
 
 
 @dataclass(frozen=True)
 class Fact:
     """What a decision needs to know of a node.
 
-    `is_complete`: its artifact is there, made as its recipe says now. `is_recorded`: so Dagster
+    `is_complete`: its artifact is there, made from what is there now. `is_recorded`: so Dagster
     says. `needs`: what it reads and cannot be made without. `may_read`: what it reads if it exists;
     `reads_something`: whether any of it does.
     """
@@ -72,22 +76,25 @@ class Recovery:
 
 
 def facts_of(
-    book: RecipeBook, found: Mapping[Node, Status], knowledge: Knowledge
+    now: ExpectedBook, found: Mapping[Node, Status], knowledge: Knowledge
 ) -> dict[Node, Fact]:
-    """Return the facts of nodes whose status is known, in the same order."""
+    """Return the facts of nodes whose status is known, in the same order.
+
+    Args: now: a book that counts on nothing that is not there yet.
+    """
     facts: dict[Node, Fact] = {}
     for node, one in found.items():
         optional = {item.asset for item in stage_of(node[0]).inputs if item.optional}
-        above = [other for other in book.upstream(*node) if other in found]
-        look = knowledge.found[node[0], one.fingerprint]
+        above = now.upstream(*node)
+        fingerprint = one.fingerprint if one.state in SETTLED else now.fingerprint(*node)
         facts[node] = Fact(
             state=one.state,
             reason=one.reason,
-            is_complete=look.is_complete,
-            is_recorded=knowledge.recorded.get(node) == one.fingerprint,
-            needs=tuple(other for other in above if other[0] not in optional),
-            may_read=tuple(other for other in above if other[0] in optional),
-            reads_something=not optional or any(book.recipe(*node).inputs.values()),
+            is_complete=knowledge.found[node[0], fingerprint].is_complete,
+            is_recorded=knowledge.recorded.get(node) == fingerprint,
+            needs=tuple(o for o in above if o[0] not in optional and o in found),
+            may_read=tuple(o for o in above if o[0] in optional and o in found),
+            reads_something=not optional or any(now.is_there(*o) for o in above),
         )
     return facts
 
@@ -107,7 +114,7 @@ def decide(facts: Mapping[Node, Fact], wish: Wish) -> Recovery:
     left_out = {
         node: stuck.get(node) or _why_not(one, wish, node)
         for node, one in facts.items()
-        if one.state not in ("fresh", "unrecorded") and node not in chosen
+        if one.state not in SETTLED and node not in chosen
     }
     return Recovery(to_run, tuple(to_record), left_out)
 
@@ -120,6 +127,8 @@ def _stuck(facts: Mapping[Node, Fact], wish: Wish) -> dict[Node, str]:
             continue
         if node in wish.busy:
             stuck[node] = f"on its way in {wish.busy[node]}"
+        elif one.state == "blocked":
+            stuck[node] = one.reason
         elif one.state == "failed" and "failed" not in wish.states:
             stuck[node] = f"failed, and failures were not asked for: {one.reason}"
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.plan import TO_RUN, State
 from activeuf_core.recipes import Node
 from activeuf_core.recoveries import announced, planning_alone
-from activeuf_core.recovery import Wish
+from activeuf_core.recovery import SETTLED, Wish
 from activeuf_core.stages import STAGES
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
@@ -226,11 +227,10 @@ class _Order:
         from activeuf_dagster import recovering
 
         after = recovering.make_plan(self.instance, self.project, self.experiments, Wish())
-        settled = ("fresh", "unrecorded")
         done.left = {
-            node: f"{one.state}: {one.reason}"
+            node: one.state if one.reason == one.state else f"{one.state}: {one.reason}"
             for node, one in after.found.items()
-            if one.state not in settled
+            if one.state not in SETTLED
         }
         if not done.left:
             console.print(f"All {len(after.found)} asset partitions are fresh.")
@@ -276,7 +276,8 @@ def _print_grouped(reasons: Mapping[Node, str]) -> None:
 
 
 def _why(reasons: Sequence[str]) -> str:
-    counts = Counter(reasons)
+    """Return the most frequent reasons; what they say of their own partition is left out."""
+    counts = Counter(re.sub(r"\[[^\]]*\]", "", why) for why in reasons)
     shown = [f"{why} ({n})" if n > 1 else why for why, n in counts.most_common(SHOWN)]
     more = f"; {len(counts) - SHOWN} other reasons" if len(counts) > SHOWN else ""
     return escape("; ".join(shown) + more)

@@ -14,6 +14,8 @@ from typing import Any
 
 import dagster as dg
 
+from activeuf_core.artifact_index import ArtifactIndex
+from activeuf_core.expected import ExpectedBook
 from activeuf_core.plan import Price, Status, price
 from activeuf_core.recipes import Node
 from activeuf_core.recoveries import announcements
@@ -49,7 +51,9 @@ def make_plan(
     book = project.book()
     found, knowledge = surveyed(instance, book, nodes_of(book, experiments))
     wish = replace(wish, busy={**busy(instance, project), **wish.busy})
-    recovery = decide(facts_of(book, found, knowledge), wish)
+    assert isinstance(knowledge.archive, ArtifactIndex)
+    now = ExpectedBook(project.catalog, knowledge.archive)
+    recovery = decide(facts_of(now, found, knowledge), wish)
     to_pay = {node: replace(found[node], state="missing") for node in recovery.to_run}
     return Plan(recovery, price(to_pay, knowledge.found), found)
 

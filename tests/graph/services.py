@@ -26,11 +26,15 @@ class Services:
     """Processes around one instance in `folder`; everything that they start ends with the test."""
 
     def __init__(
-        self, folder: Path, target: Sequence[str] = ("--python-file", str(DEFINITIONS))
+        self,
+        folder: Path,
+        target: Sequence[str] = ("--python-file", str(DEFINITIONS)),
+        daemon: Sequence[str] = (DAEMON,),
     ) -> None:
-        """Args: target: what the code server loads, as `dagster` takes it."""
+        """Args: target: what the code server loads, as `dagster` takes it. daemon: the command."""
         self.folder = folder
         self.target = target
+        self.daemon = daemon
         self.home = folder / "home"
         self.socket = folder / "code.sock"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -44,7 +48,7 @@ class Services:
     def start(self) -> None:
         """Start the code server, wait until it listens, start the daemon."""
         self.start_code_server()
-        self._spawn("daemon", DAEMON, "run", "--workspace", str(self.workspace))
+        self._spawn("daemon", *self.daemon, "run", "--workspace", str(self.workspace))
 
     def start_code_server(self) -> None:
         """Start the code server and wait until it listens."""

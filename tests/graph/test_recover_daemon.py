@@ -1,0 +1,128 @@
+"""`activeuf recover` with a real daemon: exactly what is broken, failed, missing or stale is made,
+in one backfill.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from activeuf_core.paths import PROJECT
+from activeuf_core.recipes import Node
+from activeuf_dagster.backfill import daemon_is_alive, look, recent_backfills
+from activeuf_dagster.project import Project
+from activeuf_dagster.recovering import BY_TAG
+from tests.graph.conftest import EXPERIMENT, write_small_project, write_yaml
+from tests.graph.services import Services
+from tests.graph.test_recover import activeuf
+
+PAYLOAD = PROJECT / "tests" / "fakes" / "payload.py"
+QUICK_DAEMON = str(Path(__file__).with_name("quick_daemon.py"))
+
+pytestmark = pytest.mark.slow
+
+
+class World:
+    """The small project with ten experiments, its services, and a payload for every stage."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = write_small_project(folder)
+        self.behaviour = folder / "behaviour"
+        self.behaviour.mkdir()
+        for number in range(10):
+            path = folder / "configs" / "experiments" / f"n-{number}.yaml"
+            write_yaml(path, {**EXPERIMENT, "seed": number})
+        (folder / "services").mkdir()
+        target = ("--module-name", "activeuf_dagster.definitions")
+        variables = {
+            "ACTIVEUF_CONFIGS": folder / "configs",
+            "ACTIVEUF_HOME": folder / "home",
+            "ACTIVEUF_TRACKING": "none",
+            "ACTIVEUF_STAGE_PYTHON": PAYLOAD,
+            "ACTIVEUF_BEHAVIOUR": self.behaviour,
+            "DAGSTER_HOME": folder / "services" / "home",
+        }
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+        self.services = Services(folder / "services", target, daemon=(sys.executable, QUICK_DAEMON))
+
+    def tell(self, words: str, *nodes: Node) -> None:
+        """Say what the payload does for some nodes."""
+        for node in nodes:
+            (self.behaviour / "@".join(node)).write_text(words)
+
+    def made(self) -> set[Node]:
+        """Return what was begun since this was asked last."""
+        path = self.behaviour / "log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return {(line.split()[0], line.split()[1]) for line in lines}
+
+    def break_artifact(self, node: Node) -> None:
+        """Truncate a file of a node's artifact."""
+        project = Project.load()
+        recipe = project.book().recipe(*node)
+        (project.layout.artifact(recipe.asset, recipe.fingerprint) / "value.json").write_text("")
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world in a folder with a short name, as sockets want it."""
+    with tempfile.TemporaryDirectory(prefix="activeuf-", dir="/tmp") as folder:
+        found = World(Path(folder), monkeypatch)
+        try:
+            yield found
+        finally:
+            found.services.close()
+
+
+def damage(world: World) -> set[Node]:
+    """Damage experiments that are no neighbours, each in another way; return what must run."""
+    world.break_artifact(("dpo_model", "n-2"))
+    changed = world.folder / "configs" / "experiments" / "n-7.yaml"
+    body = yaml.safe_load(changed.read_text())
+    body["reward_model"]["epochs"] = 9
+    write_yaml(changed, body)
+    add = world.folder / "configs" / "experiments" / "n-9b.yaml"
+    write_yaml(add, {**EXPERIMENT, "seed": 77})
+    of_reward = {"reward_model", "rewardbench2_score", "scores", "wandb_summary"}
+    everything = of_reward | {"preference_dataset", "dpo_model", "gsm8k_score", "ifeval_score"}
+    everything |= {"minerva_math_score", "truthfulqa_score"}
+    of_failed = {"gsm8k_score", "scores", "wandb_summary"}
+    return (
+        {("dpo_model", "n-2"), ("leaderboard", "all")}
+        | {(asset, "n-7") for asset in of_reward}
+        | {(asset, "n-9b") for asset in everything}
+        | {(asset, "n-4") for asset in of_failed}
+    )
+
+
+def test_exactly_what_is_damaged_is_made_in_one_backfill(world: World) -> None:
+    world.tell("fails", ("gsm8k_score", "n-4"))
+    first = activeuf("recover", "--foreground", "n-*")
+    assert first.exit_code == 1, first.output
+    assert "4 of 108 asset partitions are not fresh" in first.output
+    world.made()
+    expected = damage(world)
+    world.tell("0", ("gsm8k_score", "n-4"))
+    world.services.start()
+    world.services.wait_until(lambda: daemon_is_alive(world.services.instance))
+
+    done = activeuf("recover", "n-*", "--wait", "--json")
+    assert done.exit_code == 0, done.output + done.stderr
+    printed = json.loads(done.stdout)
+    assert {(row["asset"], row["partition"]) for row in printed["to_run"]} == expected
+    assert world.made() == expected
+    backfill = look(world.services.instance, printed["backfill"])
+    assert (backfill.status, backfill.targets) == ("COMPLETED_SUCCESS", frozenset(expected))
+    assert printed["left"] == []
+
+    again = activeuf("recover", "n-*")
+    assert "Nothing has to run." in again.output
+    assert len(recent_backfills(world.services.instance, {BY_TAG: "recover"})) == 1
