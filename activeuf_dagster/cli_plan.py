@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -123,7 +124,7 @@ def _as_json(shown: Mapping[Node, Status], cost: Price) -> dict[str, Any]:
             "state": one.state,
             "reason": one.reason,
             "fingerprint": one.fingerprint,
-            "changes": [vars(change) for change in one.changes],
+            "changes": [asdict(change) for change in one.changes],
         }
         for (asset, partition), one in shown.items()
     ]
