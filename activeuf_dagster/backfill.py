@@ -91,7 +91,7 @@ def launch(
 ) -> str:
     """Ask Dagster's daemon for a backfill of exactly these nodes; return its id."""
     backfill = PartitionBackfill.from_asset_graph_subset(
-        backfill_id=make_new_backfill_id(),
+        backfill_id=new_id(),
         backfill_timestamp=time.time(),
         tags=dict(tags),
         dynamic_partitions_store=instance,
@@ -102,6 +102,11 @@ def launch(
     )
     instance.add_backfill(backfill)
     return backfill.backfill_id
+
+
+def new_id() -> str:
+    """Return an id as Dagster gives them to backfills."""
+    return make_new_backfill_id()
 
 
 def subset_of(nodes: Iterable[Node]) -> AssetGraphSubset:

@@ -7,7 +7,7 @@ UI shows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -28,6 +28,7 @@ RANGE_TAGS: tuple[str, str] = (
     "dagster/asset_partition_range_end",
 )
 DEFAULTS = MaterializationConfig()
+NO_TAGS: Mapping[str, str] = {}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -80,6 +81,7 @@ def run_waves(
     planned: Sequence[Wave],
     project: Project,
     settings: MaterializationConfig = DEFAULTS,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> bool:
     """Run waves in this process, upstream first; return whether all of them succeeded.
 
@@ -95,7 +97,7 @@ def run_waves(
             for number, wave in enumerate(together):
                 if number and not settings.force and _is_made(of_wave[wave], project):
                     continue
-                succeeded &= run_wave(definitions, instance, wave, settings)
+                succeeded &= run_wave(definitions, instance, wave, settings, tags)
     return succeeded
 
 
@@ -122,23 +124,24 @@ def run_wave(
     instance: dg.DagsterInstance,
     wave: Wave,
     settings: MaterializationConfig = DEFAULTS,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> bool:
     """Run one wave in this process; return whether all of it succeeded.
 
-    Raises: KeyboardInterrupt when the run was interrupted, which Dagster would report as one more
-    failure.
+    Args: tags: by which the run can be found. Raises: KeyboardInterrupt when the run was
+    interrupted, which Dagster would report as one more failure.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
-    tags = {HOST_TAG: str(Host.here())}
+    of_run = {**tags, HOST_TAG: str(Host.here())}
     if wave.first:
-        tags |= dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True))
+        of_run |= dict(zip(RANGE_TAGS, (wave.first, wave.last), strict=True))
     operations = {operation_of(asset) for asset in wave.assets}
     config = {**QUIET, "ops": {name: {"config": settings.model_dump()} for name in operations}}
     with kept_open(instance):
         result = job.execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(asset) for asset in wave.assets],
-            tags=tags,
+            tags=of_run,
             run_config=config,
             raise_on_error=False,
         )

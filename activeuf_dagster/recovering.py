@@ -133,10 +133,13 @@ def run_here(
 ) -> bool:
     """Make what a plan says in this process; return whether all of it succeeded.
 
-    The caller announces the nodes first (`announced`), so that nobody else makes them too.
+    The caller announces the nodes first (`announced`), so that nobody else makes them too. The runs
+    share a tag, by which the UI shows them together.
     """
     waves = exact_waves(list(plan.recovery.to_run), project)
-    return run_waves(build(project), instance, waves, project, MaterializationConfig(**settings))
+    tags = {BY_TAG: "recover", RECOVERY_TAG: backfill.new_id()}
+    config = MaterializationConfig(**settings)
+    return run_waves(build(project), instance, waves, project, config, tags)
 
 
 def _few(nodes: Mapping[Node, str], limit: int = 20) -> list[tuple[Node, str]]:
