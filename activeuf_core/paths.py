@@ -111,6 +111,11 @@ class Layout:
         return self.home / "recoveries"
 
     @property
+    def automation(self) -> Path:
+        """Ledger of what automation has launched."""
+        return self.home / "automation.jsonl"
+
+    @property
     def digests(self) -> Path:
         """Cache of content digests of source files."""
         return self.home / "digests.json"
@@ -174,7 +179,7 @@ class Layout:
 
     @property
     def sweeps(self) -> Path:
-        """Folder of what agents of sweeps leave: points that they suggested, what they wait for."""
+        """Folder of the points that agents of sweeps suggested."""
         return self.home / "sweeps"
 
     def experiment(self, experiment: str) -> Path:

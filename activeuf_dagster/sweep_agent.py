@@ -21,23 +21,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from rich.console import Console
 
 from activeuf_core.catalog import Catalog
 from activeuf_core.catalog_sweeps import key_of
-from activeuf_core.errors import ActiveUFError, ConfigError, LaunchError, choose_from
+from activeuf_core.errors import ActiveUFError, ConfigError, choose_from
 from activeuf_core.recipes import Node, RecipeBook
+from activeuf_core.recoveries import announced
 from activeuf_core.stages import stage_of
 from activeuf_core.sweep_points import candidate, checked_point, register
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
 from activeuf_dagster.sweep_report import PointReport
-
-if TYPE_CHECKING:
-    import dagster as dg
 
 log = logging.getLogger("activeuf.sweep")
 console = Console(highlight=False, soft_wrap=True)
@@ -92,21 +90,18 @@ class Point:
         self.run = wandb_run
         self.sweep = sweep
         self.given = given
-        self.project: Project | None = None
         self.experiment = ""
 
     def make(self) -> Outcome:
         """Register the point, bring it up to date, report."""
-        self.project, self.experiment = placed(self.sweep, self.given)
+        project, self.experiment = placed(self.sweep, self.given)
         self.run.name = self.experiment
         self.run.config.update({EXPERIMENT: self.experiment}, allow_val_change=True)
         console.print(f"The point is experiment {self.experiment}.")
-        book = self.project.book()
-        nodes = nodes_of_point(book, self.experiment)
-        report = PointReport(self.run, book, self.experiment)
-        is_complete = self._materialize(self.project, report, nodes)
+        report = PointReport(self.run, project.book(), self.experiment)
+        is_complete = _up_to_date(project, report, nodes_of_point(report.book, self.experiment))
         report.finish()
-        metric = self.project.catalog.sweeps[self.sweep].sweep.body.metric
+        metric = project.catalog.sweeps[self.sweep].sweep.body.metric
         if metric and metric.name not in report.names:
             text = f"{metric.name} was never reported, by which the sweep compares its points"
             return Outcome("failed", "; ".join([*report.trouble[:5], text]))
@@ -118,31 +113,20 @@ class Point:
         """Cancel the point's jobs that nobody else waits for; return what became of them."""
         import dagster as dg
 
-        from activeuf_dagster import sweep_waiting
+        from activeuf_dagster.sweep_stop import awaited_by_others, cancel_jobs_of
 
-        if self.project is None:
+        if not self.experiment:
             return ""
-        ensure_instance(self.project.layout)
-        book = self.project.book()
-        with dg.DagsterInstance.get() as instance:
-            awaited = sweep_waiting.awaited_by_runs(instance, book)
-        awaited |= sweep_waiting.awaited_by_agents(self.project.layout, self.run.id)
         why = f"its sweep stopped W&B run {self.run.id}"
         try:
-            ids = sweep_waiting.cancel_jobs_of(self.project, self.experiment, awaited, why)
-        except LaunchError as error:
+            project = Project.load()  # with the points that others have registered since
+            ensure_instance(project.layout)
+            with dg.DagsterInstance.get() as instance:
+                awaited = awaited_by_others(instance, project)
+            ids = cancel_jobs_of(project, self.experiment, awaited, why)
+        except ActiveUFError as error:
             return str(error)
         return f"cancelled {', '.join(ids)}" if ids else ""
-
-    def _materialize(self, project: Project, report: PointReport, nodes: Sequence[Node]) -> bool:
-        import dagster as dg
-
-        from activeuf_dagster.sweep_waiting import waiting
-
-        ensure_instance(project.layout)
-        targets = {(asset, report.book.recipe(asset, key).fingerprint) for asset, key in nodes}
-        with dg.DagsterInstance.get() as instance, waiting(project.layout, self.run.id, targets):
-            return _up_to_date(instance, project, report, nodes)
 
 
 def placed(sweep: str, given: Mapping[str, Any]) -> tuple[Project, str]:
@@ -261,30 +245,33 @@ def _open_run() -> Any:
     return wandb_run
 
 
-def _up_to_date(
-    instance: dg.DagsterInstance, project: Project, report: PointReport, nodes: Sequence[Node]
-) -> bool:
-    """Materialize what is not fresh, the engine's events printed and told to W&B; return whether
-    all of it succeeded.
+def _up_to_date(project: Project, report: PointReport, nodes: Sequence[Node]) -> bool:
+    """Materialize what is not complete, the engine's events printed and told to W&B; return whether
+    all of it succeeded. Others see meanwhile what is made here.
     """
+    import dagster as dg
+
+    from activeuf_dagster import adoption
     from activeuf_dagster.code_location import build
-    from activeuf_dagster.foreground import run_wave, waves
+    from activeuf_dagster.exact_waves import exact_waves
+    from activeuf_dagster.foreground import run_waves
     from activeuf_dagster.planning import statuses
-    from activeuf_dagster.progress import ProgressLines
+    from activeuf_dagster.terminal import show_progress
 
     project.launchers()  # a wrong name is said now
-    found = statuses(instance, report.book, nodes)
-    todo = [node for node, one in found.items() if not one.is_fresh]
-    console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are fresh.")
-    if not todo:
-        return True
-    engine_log = logging.getLogger("activeuf.engine")
-    engine_log.setLevel(logging.INFO)
-    engine_log.propagate = False
-    engine_log.handlers = [ProgressLines(console, len(todo)), report]
-    definitions = build(project)
-    done = [run_wave(definitions, instance, wave) for wave in waves(todo, project)]
-    return all(done)
+    ensure_instance(project.layout)
+    with dg.DagsterInstance.get() as instance:
+        found = statuses(instance, report.book, nodes)
+        known = [node for node, one in found.items() if one.state == "unrecorded"]
+        todo = [node for node, one in found.items() if one.state not in ("fresh", "unrecorded")]
+        console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are complete.")
+        adoption.record(instance, report.book, known)
+        if not todo:
+            return True
+        show_progress(console, len(todo))
+        logging.getLogger("activeuf.engine").addHandler(report)
+        with announced(project.layout, todo):
+            return run_waves(build(project), instance, exact_waves(todo, project), project)
 
 
 if __name__ == "__main__":

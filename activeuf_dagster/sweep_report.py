@@ -8,18 +8,19 @@ hold the sweep's metric. Trouble with W&B is told and never stops a stage.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from activeuf_core.artifacts import read_json
 from activeuf_core.paths import METRICS, SCORES, RunFolder
-from activeuf_core.recipes import RecipeBook
+from activeuf_core.recipes import Recipe, RecipeBook
 from activeuf_core.reporting import wandb_names
 from activeuf_dagster.engine import unit_name
-from activeuf_dagster.events import Blocked, Completed, Event, Failed, Progressed
+from activeuf_dagster.events import Blocked, Completed, Event, Failed, Progressed, label
 from activeuf_dagster.materialization import describe
 
 log = logging.getLogger("activeuf.sweep")
@@ -31,6 +32,15 @@ CURVES: Mapping[str, str] = {
 """Assets that log as they go → what precedes the names of their metrics."""
 ROWS = "activeuf/rows/"
 """Before an asset's name: how many of its rows were told, so that a resumed run repeats none."""
+
+
+@contextlib.contextmanager
+def _told_at_most(what: str) -> Iterator[None]:
+    """Let trouble with W&B, or with what is told, stop nothing: the engine runs above us."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - tracking never fails a stage: told instead
+        log.warning("W&B was not told of %s: %s", what, error)
 
 
 class PointReport(logging.Handler):
@@ -50,21 +60,19 @@ class PointReport(logging.Handler):
         self._told = {asset: int(known(ROWS + asset) or 0) for asset in CURVES}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell what an event says; what W&B makes of it is no business of the engine."""
+        """Tell what an event says."""
         event = getattr(record, "event", None)
-        if event is None:
-            return
-        try:
-            self._hear(event)
-        except Exception as error:  # noqa: BLE001 - tracking never fails a stage: told instead
-            log.warning("W&B was not told of %s: %s", describe(event), error)
+        if event is not None:
+            with _told_at_most(describe(event)):
+                self._hear(event)
 
     def finish(self) -> None:
         """Tell all that is complete and was not told: what was fresh made no event."""
         for asset in (*CURVES, "scores"):
             recipe = self._current(asset)
             if self.book.store.inspect(asset, recipe.fingerprint).is_complete:
-                self._complete(asset, recipe.fingerprint)
+                with _told_at_most(label(recipe.node)):
+                    self._complete(asset, recipe.fingerprint)
 
     def _hear(self, event: Event) -> None:
         match event:
@@ -80,7 +88,7 @@ class PointReport(logging.Handler):
         run = RunFolder(self.book.store.layout.run(job_id)).latest_start()
         return run.unit(unit_name(self._current(asset))).output
 
-    def _current(self, asset: str) -> Any:
+    def _current(self, asset: str) -> Recipe:
         self.book.forget(asset, self._experiment)  # scores depend on what exists by now
         return self.book.recipe(asset, self._experiment)
 
