@@ -8,7 +8,7 @@ an agent suggested are experiments of their sweep too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,17 +64,24 @@ def experiments_of(
         key = check_key(point_key(sweep.name, kept, sweep.swept), "experiment", sweep.path)
         if key not in found.experiments:
             found.experiments[key] = reader.file(kept)
-    unused = sorted({name for point in sweep.points for name in point} - used)
-    if unused:
-        raise ConfigError(
-            f"{sweep.path}: parameter {unused[0]!r} is no setting of any point. Correct its name: "
-            "it is a dotted key of an experiment file."
-        )
+    for point in () if sweep.points else sweep.examples():
+        used |= set(reader.without_ignored(point))
+    _check_names(sweep, used)
     for number, one in enumerate(suggested):
         if one.key not in found.experiments:
             found.suggested[one.key] = number
             found.experiments[one.key] = experiment_file(experiment_of(one.point), one.path, folder)
     return found
+
+
+def _check_names(sweep: Sweep, used: Collection[str]) -> None:
+    """Raise ConfigError for a parameter that no point uses."""
+    unused = sorted(sweep.parameters.keys() - set(used))
+    if unused:
+        raise ConfigError(
+            f"{sweep.path}: parameter {unused[0]!r} is no setting of any point. Correct its name: "
+            "it is a dotted key of an experiment file."
+        )
 
 
 def key_of(sweep: Sweep, point: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]]:
@@ -115,7 +122,7 @@ class _Points:
 
     def _unknown(self, asset: str, file: ExperimentFile) -> tuple[str, ...]:
         section = file.section(asset, "")
-        key = f"{asset} {canonical_json(section)}"
+        key = f"{asset} {section!r}"
         if key not in self._ignored:
             unknown = unknown_keys(stage_of(asset).config, section)
             self._ignored[key] = tuple(f"{SECTIONS[asset]}.{name}" for name in unknown)

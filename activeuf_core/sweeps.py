@@ -84,6 +84,15 @@ class Parameter(StrictModel):
     q: float = 1.0
 
     @property
+    def example(self) -> Any:
+        """A value that it may have."""
+        if self.values:
+            return self.values[0]
+        if self.min is not None:
+            return self.min
+        return self.mu if self.distribution else self.value
+
+    @property
     def varies(self) -> bool:
         """Whether two points may differ in it."""
         if self.values:
@@ -107,6 +116,15 @@ class Sweep:
     def swept(self) -> frozenset[str]:
         """The parameters that may differ between points: what a point's key names."""
         return frozenset(name for name, one in self.parameters.items() if one.varies)
+
+    def examples(self) -> Iterator[dict[str, Any]]:
+        """Yield points in which each listed value of each parameter occurs: what there is to check
+        of a sweep without points of its own.
+        """
+        first = {name: one.example for name, one in self.parameters.items()}
+        yield first
+        for name, one in self.parameters.items():
+            yield from ({**first, name: value} for value in (one.values or ())[1:])
 
 
 def read_sweep(name: str, data: Mapping[str, Any], path: Path) -> Sweep:

@@ -103,3 +103,15 @@ def test_a_broken_file_is_named(folder: Path) -> None:
     path.write_text("{")
     with pytest.raises(ConfigError, match=r"s-x\.json: is no point of a sweep"):
         load(folder)
+
+
+def test_a_wrong_name_is_refused_before_an_agent_draws(folder: Path) -> None:
+    method = {"loop.acquisition.method": {"values": ["random", "dts"]}}
+    knob = {"loop.acquisition.ucb_beta": {"min": 1.0, "max": 2.0}}  # random has none
+    body = {"method": "bayes", "parameters": {**FIXED, **method, **knob}}
+    write_yaml(folder / "configs" / "sweeps" / "s.yaml", body)
+    assert load(folder).sweeps["s"].experiments == {}
+    body["parameters"] |= {"loop.acquisition.ucb_bta": {"min": 1.0, "max": 2.0}}
+    write_yaml(folder / "configs" / "sweeps" / "s.yaml", body)
+    with pytest.raises(ConfigError, match=r"ucb_bta' is no setting of any point"):
+        load(folder)
