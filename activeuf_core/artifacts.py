@@ -220,6 +220,24 @@ class ArtifactStore:
             os.rename(target, self.layout.trash / aside)
 
 
+def manifest_in(folder: Path) -> Manifest:
+    """Return the manifest in a folder, wherever it lies and whatever became of its files.
+
+    Raises: ArtifactError when it is not there or not whole.
+    """
+    try:
+        return _read_manifest(folder / MANIFEST)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{folder / MANIFEST} cannot be read ({error}). Name an artifact's folder."
+        ) from error
+
+
+def problem_with(folder: Path, manifest: Manifest, *, digests: bool = False) -> str:
+    """Return the first thing in a folder that is not as its manifest says, '' when all is."""
+    return _first_problem(folder, manifest, digests)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, also after a power cut."""
     os.replace(_write_partial(path, value), path)

@@ -4,7 +4,9 @@
     activeuf materialize EXP…     bring experiments up to date, in the foreground
     activeuf plan [EXP…]          what is fresh, what is not and why, what would run
     activeuf recover [EXP…]       make what is stale, missing, broken or has failed, nothing else
+    activeuf adopt PATH --as EXP  what was made elsewhere is verified, taken and recorded
     activeuf gc                   what no experiment refers to, with sizes; removed with --yes
+    activeuf automation on        make what is missing or stale without being asked; off, status
     activeuf leaderboard          the table
     activeuf demo                 two experiments on the project's own data, then the table
     activeuf jobs                 what waits and runs on clusters; cancel, log
@@ -35,7 +37,8 @@ from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.errors import ActiveUFError, ConfigError
 from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
-from activeuf_dagster import cli_cluster, cli_jobs, cli_sweep
+from activeuf_dagster import cli_automation, cli_cluster, cli_jobs, cli_sweep
+from activeuf_dagster.cli_adopt import adopt
 from activeuf_dagster.cli_gc import gc
 from activeuf_dagster.cli_plan import plan
 from activeuf_dagster.cli_recover import recover
@@ -51,10 +54,12 @@ app = typer.Typer(
 )
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_cluster.app, name="cluster")
+app.add_typer(cli_automation.app, name="automation")
 app.add_typer(cli_sweep.app, name="sweep")
 app.command()(plan)
 app.command()(recover)
 app.command()(gc)
+app.command()(adopt)
 console = Console(highlight=False, soft_wrap=True)
 DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
 Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]

@@ -26,9 +26,10 @@ LIGHT_MODULES = (
     "activeuf_dagster.engine",
 )
 ROOMS = sorted(p.parent.name for p in (PROJECT / "activeuf_core").glob("*/__init__.py"))
-LIBRARIES = ("acquisition", "enn", "launchers", "slurm")
+LIBRARIES = ("acquisition", "adoption", "enn", "launchers", "slurm")
 """Rooms without a command of their own."""
 MAY_READ = {
+    ("adoption", "activeuf_core.evals.benchmarks"),
     ("launchers", "activeuf_core.slurm"),
     ("loop", "activeuf_core.acquisition"),
     ("loop", "activeuf_core.enn"),
