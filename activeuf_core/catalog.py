@@ -259,11 +259,8 @@ class Catalog:
         locations: dict[str, str] = {}
         plain = self._references.resolve(section, where, locations)
         checked = parse(model, plain, where)
-        return Resolved(
-            full=checked.model_dump(mode="json"),
-            identity=identity_of(checked),
-            locations=locations,
-        )
+        full = checked.model_dump(mode="json")
+        return Resolved(full=full, identity=identity_of(checked, full), locations=locations)
 
     def _section(self, stage: Stage, partition: str) -> tuple[dict[str, Any], str]:
         """Return a stage's section as its file gives it, and where that is."""

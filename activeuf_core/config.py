@@ -126,14 +126,14 @@ def unknown_keys(model: type[BaseModel], data: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def identity_of(section: StrictModel) -> dict[str, Any]:
+def identity_of(section: StrictModel, plain: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what distinguishes a section: required values, the names of variants, and all that is
     not a default. Of a model or data source only the identity counts, not what it is called.
 
     So a new setting with a default changes no fingerprint. A default that changes is a change of
-    code, which the code lock catches.
+    code, which the code lock catches. Args: plain: the section as JSON, where it is at hand.
     """
-    return _identity(section, section.model_dump(mode="json"))
+    return _identity(section, plain or section.model_dump(mode="json"))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,12 +30,24 @@ class ExpectedBook(RecipeBook):
         super().__init__(catalog, ArtifactStore(index.layout))
         self.index = index
         self._coming: set[Node] = set()
+        self._ahead: set[Node] = set()
+        """Whose fingerprint is not yet the one of today: they, or what they read, count on it."""
         self._prints: dict[str, dict[str, str]] = {stage.asset: {} for stage in STAGES}
         self._reruns: dict[str, frozenset[str]] = {}
 
     def expect(self, asset: str, partition: str) -> None:
         """Count on a node: it will be made. Said before what reads it is asked for."""
         self._coming.add((asset, partition))
+
+    def now(self) -> ExpectedBook:
+        """Return the book that counts on nothing: its fingerprints are those of `RecipeBook`."""
+        found = ExpectedBook(self.catalog, self.index)
+        for asset, prints in self._prints.items():
+            found._prints[asset] = {
+                key: one for key, one in prints.items() if (asset, key) not in self._ahead
+            }
+        found._reruns = self._reruns
+        return found
 
     def fingerprint(self, asset: str, partition: str) -> str:
         """Return the fingerprint that a node's artifact will have. Raises: ConfigError."""
@@ -88,11 +100,16 @@ class ExpectedBook(RecipeBook):
     def _inputs(self, stage: Stage, partition: str) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         for item in stage.inputs:
-            asset = item.asset
-            keys = self.catalog.upstream_partitions(stage, partition, asset)
-            if item.optional:
-                keys = tuple(key for key in keys if self.is_there(asset, key))
-            found[asset] = {key: self.fingerprint(asset, key) for key in keys}
+            asset, optional = item.asset, item.optional
+            prints = found[asset] = {}
+            for key in self.catalog.upstream_partitions(stage, partition, asset):
+                if optional and not self.is_there(asset, key):
+                    continue
+                prints[key] = self.fingerprint(asset, key)
+                if self._ahead and (asset, key) in self._ahead:
+                    self._ahead.add((stage.asset, partition))
+            if optional and not self._coming.isdisjoint((asset, key) for key in prints):
+                self._ahead.add((stage.asset, partition))
         return found
 
     def _full_digest(self, stage: Stage, partition: str, inputs: Inputs) -> str:

@@ -7,6 +7,7 @@ tracking, number of processes) is never part of one. Standard library only.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -68,13 +69,19 @@ def fingerprint_of_text(
     """Return the same as `fingerprint`, given the config as `canonical_json` writes it: thousands
     of partitions share a config.
     """
-    read = ",".join(
-        f'"{name}":[' + ",".join(f'"{one}"' for one in sorted(prints)) + "]"
-        for name, prints in sorted(inputs.items())
-    )
+    read = ",".join([f'"{name}":{_listed(inputs[name])}' for name in sorted(inputs)])
     again = f'"generation":{generation},' if generation else ""
     text = (
         f'{{"asset":"{asset}","config":{config},{again}'
-        f'"inputs":{{{read}}},"version":{canonical_json(version)}}}'
+        f'"inputs":{{{read}}},"version":{_quoted(version)}}}'
     )
     return digest_of_text(text)
+
+
+_quoted = functools.cache(canonical_json)
+
+
+def _listed(prints: Iterable[str]) -> str:
+    """Return fingerprints, which need no escaping, as a sorted JSON list."""
+    listed = '","'.join(sorted(prints))
+    return f'["{listed}"]' if listed else "[]"

@@ -67,6 +67,10 @@ class RecipeBook:
             self._known[node] = self._compute(stage_of(asset), partition)
         return self._known[node]
 
+    def fingerprint(self, asset: str, partition: str) -> str:
+        """Return the fingerprint of one partition's artifact. Raises: ConfigError."""
+        return self.recipe(asset, partition).fingerprint
+
     def upstream(self, asset: str, partition: str) -> tuple[Node, ...]:
         """Return the nodes that one partition reads, optional ones included."""
         stage = stage_of(asset)

@@ -62,7 +62,7 @@ def referenced(book: RecipeBook) -> frozenset[Target]:
     made from is referenced too.
     """
     return frozenset(
-        (stage.asset, book.recipe(stage.asset, partition).fingerprint)
+        (stage.asset, book.fingerprint(stage.asset, partition))
         for stage in STAGES
         for partition in book.catalog.partitions(stage.asset)
     )

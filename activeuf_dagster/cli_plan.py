@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.plan import STATES, Price, State, Status, price
 from activeuf_core.recipes import Node
+from activeuf_core.references import Orphan, orphans
 from activeuf_core.stages import STAGES
+from activeuf_dagster import plan_text
 from activeuf_dagster.instance import ensure_instance
+from activeuf_dagster.plan_text import Row
 from activeuf_dagster.project import Project
-
-if TYPE_CHECKING:
-    from activeuf_core.plan import Knowledge
 
 COLOURS: Mapping[State, str] = {
     "fresh": "green",
@@ -34,7 +33,10 @@ COLOURS: Mapping[State, str] = {
     "missing": "yellow",
     "blocked": "magenta",
 }
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+SHOWN_ROWS = 40
+COLOURED_ROWS = 400
+"""More rows are written as plain text: colours cost a millisecond a row."""
+console = Console(highlight=False, soft_wrap=True)
 
 
 def plan(
@@ -42,12 +44,19 @@ def plan(
         list[str] | None,
         typer.Argument(help="Experiments, sweeps or patterns such as 'demo-*' (default: all)."),
     ] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--experiments", help="The same as an option; may be repeated."),
+    ] = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Show these assets only; may be repeated.")
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help=f"Show these states only: {', '.join(STATES)}.")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="A row for every partition, fresh ones too.")
+    ] = False,
     digests: Annotated[
         bool, typer.Option(help="Read every file and compare its digest (about 1 GB/s).")
     ] = False,
@@ -56,34 +65,50 @@ def plan(
     """Say what is fresh and what is not, why, and what a materialization would run. Runs
     nothing.
     """
-    project = Project.load()
     _check(select, [stage.asset for stage in STAGES], "asset")
     _check(only, STATES, "state")
-    found, knowledge = _survey(project, project.catalog.chosen(experiments), digests=digests)
-    cost = price(found, knowledge.found)
+    gc.disable()  # nothing that is made here is dropped before the end: 0.4 s of 100,000 nodes
+    try:
+        view = _look([*(experiments or ()), *(more or ())], digests=digests)
+    finally:
+        gc.enable()
     shown = {
         node: status
-        for node, status in found.items()
+        for node, status in view.found.items()
         if (not select or node[0] in select) and (not only or status.state in only)
     }
     if as_json:
-        sys.stdout.write(json.dumps(_as_json(shown, cost), indent=1) + "\n")
+        json.dump(_as_json(shown, view), sys.stdout, indent=1)
+        sys.stdout.write("\n")
         return
-    console.print(_table(shown))
-    _tell(found, cost)
+    if not (everything or only):
+        shown = {node: one for node, one in shown.items() if one.state != "fresh"}
+    _print_rows(plan_text.rows(shown, apart=everything), limit=None if everything else SHOWN_ROWS)
+    for line in plan_text.sums(view.found, view.cost):
+        console.print(line)
+    if line := plan_text.orphans_line(view.orphans):
+        console.print(line)
 
 
-def _survey(
-    project: Project, experiments: Sequence[str], *, digests: bool
-) -> tuple[dict[Node, Status], Knowledge]:
-    import dagster as dg
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that is told. `orphans`: only of a plan of all experiments."""
 
-    from activeuf_dagster.planning import nodes_of, surveyed
+    found: Mapping[Node, Status]
+    cost: Price
+    orphans: Sequence[Orphan]
 
-    ensure_instance(project.layout)
+
+def _look(names: Sequence[str], *, digests: bool) -> _Plan:
+    from activeuf_dagster.planning import look_at, nodes_of, recorded_in
+
+    project = Project.load()
+    chosen = project.catalog.chosen(names)
+    recorded = recorded_in(ensure_instance(project.layout))
     book = project.book()
-    with dg.DagsterInstance.get() as instance:
-        return surveyed(instance, book, nodes_of(book, experiments), digests=digests)
+    view = look_at(book, nodes_of(book, chosen), recorded, digests=digests)
+    loose = () if names else orphans(book.store, view.expected.now())
+    return _Plan(view.found, price(view.found, view.knowledge.found), loose)
 
 
 def _check(given: Sequence[str] | None, known: Sequence[str], what: str) -> None:
@@ -92,31 +117,28 @@ def _check(given: Sequence[str] | None, known: Sequence[str], what: str) -> None
             raise ConfigError(f"unknown {what} {name!r}; {choose_from(name, known)}.")
 
 
-def _table(shown: Mapping[Node, Status]) -> Table:
-    table = Table("asset", "partition", "state", "why", box=None)
-    for (asset, partition), one in shown.items():
-        why = "" if one.state == "fresh" else escape(one.reason)
-        table.add_row(asset, partition, f"[{COLOURS[one.state]}]{one.state}", why)
-    return table
-
-
-def _tell(found: Mapping[Node, Status], cost: Price) -> None:
-    """Print the sums."""
-    counts = Counter(status.state for status in found.values())
-    console.print("\n" + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]))
-    if not cost.partitions:
-        console.print("Nothing has to run.")
+def _print_rows(found: Sequence[Row], limit: int | None) -> None:
+    """Print rows as a table, and how many there are besides."""
+    if not found:
         return
-    shared = cost.partitions - cost.distinct
-    sharing = f" ({shared} are the same as others and cost nothing)" if shared else ""
-    console.print(f"A materialization would make {cost.distinct} artifacts{sharing}.")
-    gpu = f", {cost.gpu_hours:.2f} GPU-hours" if cost.gpu_hours else ""
-    console.print(f"By what such artifacts took before: {cost.hours:.2f} hours of jobs{gpu}.")
-    if cost.unknown:
-        console.print(f"Without an estimate, never made here: {', '.join(cost.unknown)}.")
+    shown = found[:limit]
+    table = [("asset", "partition", "state", "why")]
+    table += [(row.asset, row.named, row.state, row.why) for row in shown]
+    lines = list(plan_text.columns(table))
+    if len(shown) > COLOURED_ROWS:
+        console.file.write("\n".join(lines) + "\n")
+    else:
+        console.print(f"[bold]{lines[0]}")
+        for row, line in zip(shown, lines[1:], strict=True):
+            console.print(f"[{COLOURS[row.state]}]{escape(line)}")
+    rest = sum(len(row.partitions) for row in found) - sum(len(row.partitions) for row in shown)
+    if rest:
+        hint = "--all shows every partition, --select, --only and names fewer, --json all of it"
+        console.print(f"… and {rest:,} more in {len(found) - len(shown):,} rows ({hint}).")
+    console.print()
 
 
-def _as_json(shown: Mapping[Node, Status], cost: Price) -> dict[str, Any]:
+def _as_json(shown: Mapping[Node, Status], view: _Plan) -> dict[str, Any]:
     rows = [
         {
             "asset": asset,
@@ -128,4 +150,6 @@ def _as_json(shown: Mapping[Node, Status], cost: Price) -> dict[str, Any]:
         }
         for (asset, partition), one in shown.items()
     ]
-    return {"nodes": rows, "price": vars(cost)}
+    there = plan_text.sharing(view.found, plan_text.THERE)
+    loose = {"artifacts": len(view.orphans), "bytes": sum(one.size for one in view.orphans)}
+    return {"nodes": rows, "price": asdict(view.cost), "there": asdict(there), "orphaned": loose}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-import dagster as dg
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from activeuf_core import plan
 from activeuf_core.artifact_index import ArtifactIndex
@@ -13,8 +14,11 @@ from activeuf_core.plan import Knowledge, Status
 from activeuf_core.recipes import Node, RecipeBook
 from activeuf_core.stages import STAGES, stage_of
 from activeuf_core.survey import survey
+from activeuf_dagster.event_file import recorded_on_disk
 from activeuf_dagster.grouping import in_flow_order
-from activeuf_dagster.recorded import recorded_versions
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 def statuses(
@@ -39,12 +43,51 @@ def surveyed(
     digests: bool = False,
 ) -> tuple[dict[Node, Status], Knowledge]:
     """Return the status of nodes, and what is known of their artifacts."""
+    from activeuf_dagster.recorded import recorded_versions
+
+    view = look_at(book, nodes, recorded_versions(instance), digests=digests)
+    return view.found, view.knowledge
+
+
+@dataclass(frozen=True)
+class View:
+    """A look at a home: statuses, what is known of the artifacts, and the recipes as expected."""
+
+    found: dict[Node, Status]
+    knowledge: Knowledge
+    expected: ExpectedBook
+
+
+def look_at(
+    book: RecipeBook,
+    nodes: Sequence[Node],
+    recorded: Mapping[Node, str],
+    *,
+    digests: bool = False,
+) -> View:
+    """Look at the store, given what was recorded of every node."""
     index = ArtifactIndex(book.store.layout, digests=digests)
     expected = ExpectedBook(book.catalog, index)
-    knowledge = survey(index, recorded_versions(instance))
+    knowledge = survey(index, recorded)
     found = plan.statuses(expected, nodes, knowledge)
     index.save()
-    return found, knowledge
+    return View(found, knowledge, expected)
+
+
+def recorded_in(home: Path) -> Mapping[Node, str]:
+    """Return what an instance has recorded of every node, without starting Dagster if that can be.
+
+    Args: home: DAGSTER_HOME, as `ensure_instance` returns it.
+    """
+    known = recorded_on_disk(home)
+    if known is not None:
+        return known
+    import dagster as dg
+
+    from activeuf_dagster.recorded import recorded_versions
+
+    with dg.DagsterInstance.get() as instance:
+        return recorded_versions(instance)
 
 
 def closure(book: RecipeBook, wanted: Iterable[Node]) -> list[Node]:
@@ -62,17 +105,14 @@ def closure(book: RecipeBook, wanted: Iterable[Node]) -> list[Node]:
 
 def nodes_of(book: RecipeBook, experiments: Iterable[str]) -> list[Node]:
     """Return all nodes of experiments and what they read, and the leaderboard, upstream first."""
-    chosen = set(experiments)
-    wanted = [
-        (stage.asset, experiment)
-        for stage in STAGES
-        if stage.dimension == "experiment"
-        for experiment in chosen
-    ]
-    boards = [
-        (stage.asset, key)
-        for stage in STAGES
-        if stage.dimension == "none"
-        for key in book.catalog.partitions(stage.asset)
-    ]
-    return closure(book, [*wanted, *boards])
+    chosen = sorted(set(experiments))
+    catalog = book.catalog
+    own = [stage.asset for stage in STAGES if stage.dimension == "experiment"]
+    samples = {catalog.dataset_of("experiment", one): one for one in chosen}  # one per data set
+    above = closure(book, [(asset, one) for one in samples.values() for asset in own])
+    keys: dict[str, list[str]] = {stage.asset: [] for stage in STAGES}
+    for asset, key in above:
+        keys[asset].append(key)
+    keys |= dict.fromkeys(own, chosen)
+    keys |= {s.asset: list(catalog.partitions(s.asset)) for s in STAGES if s.dimension == "none"}
+    return [(stage.asset, key) for stage in STAGES for key in keys[stage.asset]]

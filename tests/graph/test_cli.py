@@ -76,7 +76,9 @@ def test_the_plan_names_failures_and_how_often(
     for _ in range(2):
         activeuf("materialize", "exp-a")
     row = plan("exp-a")["dpo_model"]
-    assert (row["state"], row["reason"]) == ("failed", "DataError (2 times): told to fail")
+    assert row["state"] == "failed"
+    assert row["reason"].startswith("DataError (2 times, last 20")
+    assert row["reason"].endswith("): told to fail")
 
 
 def test_the_plan_can_be_narrowed(folder: Path) -> None:
