@@ -54,12 +54,14 @@ class Wish:
     """What was asked for.
 
     `states`: which states are to be mended. `assets`: to what the recovery is confined, None for
-    all; what those need upstream is made all the same. `busy`: who makes a node already.
+    all; what those need upstream is made all the same. `busy`: who makes a node already. `barred`:
+    why a node must not be made.
     """
 
     states: frozenset[State] = TO_RUN
     assets: frozenset[str] | None = None
     busy: Mapping[Node, str] = field(default_factory=dict)
+    barred: Mapping[Node, str] = field(default_factory=dict)
 
     def names(self, node: Node) -> bool:
         """Whether a node's asset was asked for."""
@@ -127,6 +129,8 @@ def _stuck(facts: Mapping[Node, Fact], wish: Wish) -> dict[Node, str]:
             continue
         if node in wish.busy:
             stuck[node] = f"on its way in {wish.busy[node]}"
+        elif node in wish.barred:
+            stuck[node] = wish.barred[node]
         elif one.state == "blocked":
             stuck[node] = one.reason
         elif one.state == "failed" and "failed" not in wish.states:
@@ -169,7 +173,11 @@ def _may_wait(
 ) -> bool:
     """Whether a node that reads a chosen one can be made with the chosen ones."""
     one = facts[node]
-    is_free = wish.names(node) and node not in wish.busy and one.state not in ("running", "failed")
+    is_free = (
+        wish.names(node)
+        and node not in {**wish.busy, **wish.barred}
+        and one.state not in ("running", "failed")
+    )
     return is_free and all(other in chosen or facts[other].is_complete for other in one.needs)
 
 

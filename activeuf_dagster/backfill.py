@@ -88,10 +88,11 @@ def launch(
     description: str,
     tags: Mapping[str, str],
     run_config: Mapping[str, Any],
+    backfill_id: str = "",
 ) -> str:
     """Ask Dagster's daemon for a backfill of exactly these nodes; return its id."""
     backfill = PartitionBackfill.from_asset_graph_subset(
-        backfill_id=new_id(),
+        backfill_id=backfill_id or new_id(),
         backfill_timestamp=time.time(),
         tags=dict(tags),
         dynamic_partitions_store=instance,

@@ -28,7 +28,7 @@ from activeuf_core.recovery import SETTLED, Wish
 from activeuf_core.stages import STAGES
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
-from activeuf_dagster.selections import SELECTIONS
+from activeuf_dagster.selections import SELECTIONS, assets_of
 from activeuf_dagster.terminal import show_progress, what_an_interruption_left
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def recover(
 
     console.stderr = as_json
     project = Project.load()
-    wish = Wish(_states(only), _assets(select))
+    wish = Wish(_states(only), assets_of(select or ()))
     chosen = project.catalog.chosen(experiments)
     settings = _settings(project, cluster, max_parallel)
     ensure_instance(project.layout)
@@ -190,11 +190,12 @@ class _Order:
 
     def _run_here(self, done: _Outcome) -> None:
         from activeuf_dagster import recovering
+        from activeuf_dagster.code_location import build
 
         show_progress(console, len(done.plan.recovery.to_run))
         try:
             done.succeeded = recovering.run_here(
-                self.instance, self.project, done.plan, self.settings
+                build(self.project), self.instance, self.project, done.plan, self.settings
             )
         except KeyboardInterrupt:
             console.print(what_an_interruption_left(self.project))
@@ -315,14 +316,6 @@ def _states(only: Sequence[str] | None) -> frozenset[State]:
         if name not in TO_RUN:
             raise ConfigError(f"unknown state {name!r}; {choose_from(name, TO_RUN)}.")
     return frozenset(state for state in TO_RUN if not only or state in only)
-
-
-def _assets(select: Sequence[str] | None) -> frozenset[str] | None:
-    known = {stage.asset: (stage.asset,) for stage in STAGES} | dict(SELECTIONS)
-    for name in select or ():
-        if name not in known:
-            raise ConfigError(f"unknown asset or selection {name!r}; {choose_from(name, known)}.")
-    return frozenset(asset for name in select for asset in known[name]) if select else None
 
 
 def _rows(reasons: Mapping[Node, str]) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ import warnings
 
 import dagster as dg
 
+from activeuf_dagster.automation import build_sensor
 from activeuf_dagster.jobs import JOBS
 from activeuf_dagster.materialization import build_assets
 from activeuf_dagster.project import Project
@@ -13,13 +14,13 @@ from activeuf_dagster.sensors import build_config_nodes, observe_configs
 
 
 def build(project: Project) -> dg.Definitions:
-    """Return the definitions of a project: assets in flow order, config nodes, jobs, the sensor."""
+    """Return the definitions of a project: assets in flow order, config nodes, jobs, sensors."""
     warnings.filterwarnings(
         "ignore", category=dg.BetaWarning
     )  # backfill policies, observable multi-assets
     return dg.Definitions(
         assets=[*build_assets(project), *build_config_nodes(project)],
         jobs=JOBS,
-        sensors=[observe_configs],
+        sensors=[observe_configs, build_sensor(project.catalog)],
         executor=dg.in_process_executor,
     )

@@ -14,15 +14,15 @@ from typing import Any
 
 import dagster as dg
 
-from activeuf_core.artifact_index import ArtifactIndex
+from activeuf_core.artifact_index import ArtifactIndex, Look
 from activeuf_core.expected import ExpectedBook
+from activeuf_core.launchers.base import Target
 from activeuf_core.plan import Price, Status, price
 from activeuf_core.recipes import Node
 from activeuf_core.recoveries import announcements
 from activeuf_core.recovery import Recovery, Wish, decide, facts_of
 from activeuf_dagster import backfill
 from activeuf_dagster.adoption import record
-from activeuf_dagster.code_location import build
 from activeuf_dagster.exact_waves import exact_waves
 from activeuf_dagster.foreground import run_waves
 from activeuf_dagster.materialization import MaterializationConfig, operation_of
@@ -37,25 +37,35 @@ RECOVERY_TAG = "activeuf/recovery"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a recovery does, what it costs, and the status of all nodes that it looked at."""
+    """What a recovery does, what it costs, the status of all nodes that it looked at, and what lies
+    in the store.
+    """
 
     recovery: Recovery
     cost: Price
     found: Mapping[Node, Status]
+    looks: Mapping[Target, Look]
 
 
 def make_plan(
-    instance: dg.DagsterInstance, project: Project, experiments: Sequence[str], wish: Wish
+    instance: dg.DagsterInstance,
+    project: Project,
+    experiments: Sequence[str],
+    wish: Wish,
+    barred: Callable[[Mapping[Node, Status]], Mapping[Node, str]] = lambda found: {},
 ) -> Plan:
-    """Return what a recovery of experiments has to do; what others make already is left out."""
+    """Return what a recovery of experiments has to do; what others make already is left out.
+
+    Args: barred: says, of nodes whose status is known, which must not be made and why.
+    """
     book = project.book()
     found, knowledge = surveyed(instance, book, nodes_of(book, experiments))
-    wish = replace(wish, busy={**busy(instance, project), **wish.busy})
+    wish = replace(wish, busy=busy(instance, project), barred=barred(found))
     assert isinstance(knowledge.archive, ArtifactIndex)
     now = ExpectedBook(project.catalog, knowledge.archive)
     recovery = decide(facts_of(now, found, knowledge), wish)
     to_pay = {node: replace(found[node], state="missing") for node in recovery.to_run}
-    return Plan(recovery, price(to_pay, knowledge.found), found)
+    return Plan(recovery, price(to_pay, knowledge.found), found, knowledge.found)
 
 
 def busy(instance: dg.DagsterInstance, project: Project) -> dict[Node, str]:
@@ -105,11 +115,12 @@ def start_backfill(
     plan: Plan,
     settings: Mapping[str, Any],
     launched_by: str,
-    tags: Mapping[str, str] | None = None,
+    backfill_id: str = "",
 ) -> str:
     """Have Dagster's daemon make what a plan says; return the backfill's id.
 
-    Args: settings: fields of `MaterializationConfig` for all of its runs.
+    Args: settings: fields of `MaterializationConfig` for all of its runs. backfill_id: one that was
+    written down before.
     """
     nodes = plan.recovery.to_run
     return backfill.launch(
@@ -117,8 +128,9 @@ def start_backfill(
         nodes,
         title=f"{launched_by}: {_counted(nodes.values())}",
         description="\n".join(f"{asset}[{key}]: {why}" for (asset, key), why in _few(nodes)),
-        tags={BY_TAG: launched_by, **(tags or {})},
+        tags={BY_TAG: launched_by},
         run_config=run_config(nodes, settings),
+        backfill_id=backfill_id,
     )
 
 
@@ -129,7 +141,11 @@ def run_config(nodes: Iterable[Node], settings: Mapping[str, Any]) -> dict[str, 
 
 
 def run_here(
-    instance: dg.DagsterInstance, project: Project, plan: Plan, settings: Mapping[str, Any]
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    project: Project,
+    plan: Plan,
+    settings: Mapping[str, Any],
 ) -> bool:
     """Make what a plan says in this process; return whether all of it succeeded.
 
@@ -139,7 +155,7 @@ def run_here(
     waves = exact_waves(list(plan.recovery.to_run), project)
     tags = {BY_TAG: "recover", RECOVERY_TAG: backfill.new_id()}
     config = MaterializationConfig(**settings)
-    return run_waves(build(project), instance, waves, project, config, tags)
+    return run_waves(definitions, instance, waves, project, config, tags)
 
 
 def _few(nodes: Mapping[Node, str], limit: int = 20) -> list[tuple[Node, str]]:
