@@ -31,6 +31,8 @@ CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SAME_AS_BASE = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads")
 HEADS = ("lm_head.weight", "score.weight")
+USUAL_LABELS = 2
+"""What transformers takes a classifier to have whose config does not say."""
 PICKLED = ("pytorch_model*.bin", "model*.bin", "model*.pt", "model*.pth")
 TAKEN = (
     *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json"),
@@ -126,9 +128,9 @@ def _base(wanted: Wanted, asset: ModelAsset) -> Path | None:
 
 def _require_fitting_config(folder: Path, base: Path | None, asset: ModelAsset) -> None:
     ours = _json(folder / CONFIG)
-    labels = ours.get("id2label") or {}
-    if asset == "reward_model" and len(labels) not in (0, 1):
-        raise DataError(f"it has {len(labels)} labels, a reward model has one")
+    labels = len(ours.get("id2label") or ()) or int(ours.get("num_labels", USUAL_LABELS))
+    if asset == "reward_model" and labels != 1:
+        raise DataError(f"it has {labels} labels, a reward model has one")
     theirs = _json(base / CONFIG) if base else {}
     for key in SAME_AS_BASE:
         if key in ours and key in theirs and ours[key] != theirs[key]:
