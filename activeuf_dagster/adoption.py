@@ -9,14 +9,17 @@ has fifty thousand of them: SQLite gets them in large transactions.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.instance.utils import RUNLESS_RUN_ID
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as Checks
 
 from activeuf_core.recipes import Node, RecipeBook
 from activeuf_dagster.bulk_events import BulkEvents
-from activeuf_dagster.recording import Asked, Recorder
+from activeuf_dagster.recording import Asked, Recorded, Recorder
 
 BATCH = 500
 """Nodes per transaction: under a second, for which others who want to store something wait."""
@@ -35,7 +38,7 @@ def record(
     storage = instance.event_log_storage
     bulk = BulkEvents(storage) if isinstance(storage, SqliteEventLogStorage) else None
     recorder = Recorder(bulk or Asked(instance), book)
-    store = bulk.store if bulk else instance.report_runless_asset_event
+    store = bulk.store if bulk else functools.partial(_store, instance)
     done: list[Node] = []
     for start in range(0, len(nodes), BATCH):
         with bulk.batch() if bulk else contextlib.nullcontext():
@@ -49,3 +52,22 @@ def record(
                 done.append(node)
         on_progress(min(start + BATCH, len(nodes)), len(nodes))
     return done
+
+
+def _store(instance: dg.DagsterInstance, event: Recorded) -> None:
+    """Store one event. Dagster's table has place for one evaluation of a check without a run, and
+    dagster 1.13.27 does not replace the one that stands there.
+    """
+    storage = instance.event_log_storage
+    if isinstance(event, dg.AssetCheckEvaluation) and isinstance(storage, SqlEventLogStorage):
+        same = {
+            Checks.c.asset_key: event.asset_key.to_string(),
+            Checks.c.check_name: event.check_name,
+            Checks.c.partition: event.partition,
+            Checks.c.run_id: RUNLESS_RUN_ID,
+        }
+        with storage.index_connection() as connection:
+            connection.execute(
+                Checks.delete().where(*(key == value for key, value in same.items()))
+            )
+    instance.report_runless_asset_event(event)

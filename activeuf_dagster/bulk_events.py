@@ -109,9 +109,11 @@ class BulkEvents:
         self._latest[node] = Known(place, version)
 
     def _write(self, connection: db.Connection) -> None:
-        for table, rows in ((Events, self._rows), (Tags, self._tags), (Checks, self._checks)):
+        newest_only = Checks.insert().prefix_with("OR REPLACE")  # a check of no run stands once
+        into = ((Events.insert(), self._rows), (Tags.insert(), self._tags))
+        for insert, rows in (*into, (newest_only, self._checks)):
             if rows:
-                connection.execute(table.insert(), rows)
+                connection.execute(insert, rows)
             rows.clear()
         for entry, place in self._of_key.values():
             self._storage._store_asset_event(connection, entry, place)

@@ -100,6 +100,15 @@ def test_checks_come_along(
     assert found[0] == found[1] != []
 
 
+def test_what_was_adopted_before_can_be_adopted_again(
+    on_disk: dg.DagsterInstance, instance: dg.DagsterInstance, project: Project, nodes: list[Node]
+) -> None:
+    for one in (on_disk, instance):
+        for _ in range(2):
+            assert record(one, project.book(), nodes) == nodes
+        assert verdicts(one) == {}
+
+
 def test_events_go_on_after_those_of_a_batch(
     on_disk: dg.DagsterInstance, project: Project, nodes: list[Node]
 ) -> None:
