@@ -215,9 +215,20 @@ def _notes(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> l
             )
         if partial:
             notes.append(f"{row.title}: some scores are means without {', '.join(partial)}.")
+    notes += _adopted(scores)
     kinds = {cell["spread_kind"] for row in rows for cell in row["cells"].values()}
     if "stderr" in kinds:
         notes.append("± of one seed is the standard error over the benchmark's rows.")
     if "t95" in kinds:
         notes.append("± of several seeds is the 95 % t-interval over the seeds.")
     return notes
+
+
+def _adopted(scores: Mapping[str, Scores]) -> list[str]:
+    """Return which scores were not computed here but taken over as somebody gave them."""
+    found = [
+        f"{experiment} ({', '.join(titles)})"
+        for experiment, one in scores.items()
+        if (titles := [e["title"] for e in one["benchmarks"].values() if e.get("adopted_from")])
+    ]
+    return [f"Adopted, not computed here: {'; '.join(found)}."] if found else []

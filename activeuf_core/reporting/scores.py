@@ -115,6 +115,7 @@ def _read(folder: Path, row: Benchmark) -> Entry:
         "n": found["n"],
         "parts": {label: part["score"] for label, part in details["parts"].items()},
         "missing_parts": details.get("missing_parts", []),
+        **{key: details[key] for key in ("adopted_from",) if key in details},
         "data": found["data"],
     }
 

@@ -130,6 +130,12 @@ def test_a_mean_without_a_domain_is_noted(make_board: MakeBoard) -> None:
     assert "RewardBench 2: some scores are means without Ties." in notes
 
 
+def test_adopted_scores_are_called_that(make_board: MakeBoard) -> None:
+    taken = scores_of({"gsm8k": 0.5}, gsm8k={"adopted_from": "/elsewhere"})
+    notes = make_board({"a": ("x", 1, taken), "b": ("x", 2, all_scores(0.5))})["notes"]
+    assert "Adopted, not computed here: a (GSM8K)." in notes
+
+
 def test_the_stage_writes_every_form(make_context: MakeContext, tmp_path: Path) -> None:
     write_json(tmp_path / "a" / SCORES, all_scores(0.5))
     rows = [row(name).model_dump() for name in ("a", "b")]
