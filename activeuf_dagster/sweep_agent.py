@@ -215,7 +215,8 @@ def _outcome_of(point: Point, interruption: Interruption) -> Outcome:
     try:
         return point.make()
     except ActiveUFError as error:
-        return Outcome("refused", f"{type(error).__name__}: {error}")
+        word = "refused" if isinstance(error, ConfigError) else "failed"
+        return Outcome(word, f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
         interruption.ignore()
         if interruption.is_left:

@@ -60,6 +60,8 @@ class WandbServer:
         self.points: list[dict[str, Any]] | None = None
         self.runs: dict[str, SentRun] = {}
         self.stop_when: Callable[[SentRun], bool] = lambda run: False
+        self.stopped: set[str] = set()
+        """Runs that somebody stopped in the browser."""
         self.asked: list[str] = []
         self._given = 0
         self._lock = threading.Lock()
@@ -112,7 +114,7 @@ class WandbServer:
             run.is_preempting |= bool(body.get("preempting"))
             if body.get("complete"):
                 run.exit_code = body["exitcode"]
-        return {}
+        return {"stopped": name in self.stopped}
 
     # One method per operation of GraphQL, by its name ------------------------------------------
 

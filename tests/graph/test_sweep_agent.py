@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -164,9 +165,21 @@ def test_two_agents_with_one_point_make_it_once(agents: Agents) -> None:
     assert len(nodes) == len(set(nodes))
 
 
+def test_stopping_the_run_in_wandb_stops_the_point(agents: Agents) -> None:
+    (agents.behaviour / "default").write_text("hangs")
+    agents.server.stopped = {"mine"}
+    point = json.dumps({**CONSTANT, RATE: 1e-05})
+    command = [sys.executable, "-m", "activeuf_dagster.sweep_agent", "s", point]
+    one = subprocess.Popen(
+        command, env={**agents.environment, "WANDB_RUN_ID": "mine"}, cwd=agents.folder
+    )
+    assert one.wait(PATIENCE_S) == -signal.SIGTERM
+    assert agents.server.runs["mine"].summary["activeuf/outcome"] == "stopped"
+
+
 def test_a_point_that_is_left_goes_back_to_the_queue(agents: Agents) -> None:
     (agents.behaviour / "default").write_text("hangs")
-    point = f'{{"{RATE}": 1e-05, ' + ", ".join(f'"{k}": "{v}"' for k, v in CONSTANT.items()) + "}"
+    point = json.dumps({**CONSTANT, RATE: 1e-05})
     command = [sys.executable, "-m", "activeuf_dagster.sweep_agent", "s", point]
     one = subprocess.Popen(
         command, env={**agents.environment, "WANDB_RUN_ID": "mine"}, cwd=agents.folder
@@ -207,6 +220,24 @@ def test_an_unknown_sweep_is_named(folder: Path) -> None:
     )
     with pytest.raises(ConfigError, match="did you mean 'right'"):
         placed("rigth", {})
+
+
+def test_stages_do_not_know_of_the_agent_s_run(folder: Path) -> None:
+    program = (
+        "import os; from activeuf_dagster import sweep_agent as agent; run = agent._open_run();"
+        "print(run.id, [name for name in agent.OF_THE_AGENT if name in os.environ])"
+    )
+    given = {"WANDB_RUN_ID": "mine", "WANDB_SWEEP_ID": "sweep1", "WANDB_MODE": "offline"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **given},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.splitlines()[0] == "mine []"
 
 
 def test_without_an_account_the_error_says_what_to_set(folder: Path) -> None:
