@@ -88,7 +88,7 @@ def test_trouble_with_wandb_stops_nothing(
     project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = FakeRun()
-    run.log = None
+    run.rows = None  # so that logging a row fails
     tell(PointReport(run, project.book(), "exp-a"), write_rows(project, 1))
     assert "W&B was not told of preference_dataset[exp-a]" in caplog.text
 
