@@ -111,7 +111,7 @@ class _Tick:
 
     def _rests(self) -> str:
         """Return why nothing is launched whatever is missing, '' when nothing stands against it."""
-        for last in backfill.recent_backfills(self.instance, {BY_TAG: AUTOMATION}, limit=1):
+        for last in backfill.recent_backfills(self.instance, {BY_TAG: AUTOMATION})[:1]:
             if last.status == "FAILED" and self.now - last.begun_at < REST_S:
                 return (
                     f"Nothing is launched for {REST_S / 60:.0f} minutes after Dagster ended "

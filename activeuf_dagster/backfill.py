@@ -132,11 +132,12 @@ def open_backfills(instance: dg.DagsterInstance) -> list[Backfill]:
 
 
 def recent_backfills(
-    instance: dg.DagsterInstance, tags: Mapping[str, str], limit: int | None = None
+    instance: dg.DagsterInstance, tags: Mapping[str, str], among: int = 25
 ) -> list[Backfill]:
-    """Return backfills with some tags, the newest first."""
-    chosen = BulkActionsFilter(tags=dict(tags))
-    return [_of(backfill) for backfill in instance.get_backfills(filters=chosen, limit=limit)]
+    """Return, of the newest backfills, those with some tags, the newest first."""
+    found = instance.get_backfills(limit=among)
+    chosen = [one for one in found if tags.items() <= one.tags.items()]
+    return [_of(one) for one in chosen]
 
 
 def look(instance: dg.DagsterInstance, backfill_id: str) -> Backfill:

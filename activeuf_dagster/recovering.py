@@ -90,7 +90,7 @@ def warnings(instance: dg.DagsterInstance, project: Project) -> list[str]:
                 "runs; jobs on a cluster go on. Put the files back now, or let it end and recover: "
                 "what it has not made is made then."
             )
-    last = backfill.recent_backfills(instance, {BY_TAG: "recover"}, limit=1)
+    last = backfill.recent_backfills(instance, {BY_TAG: "recover"})[:1]
     said += [
         f"the last recovery's backfill {one.backfill_id} was ended by Dagster: "
         f"{one.error.splitlines()[0]}"

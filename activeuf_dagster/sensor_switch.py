@@ -43,7 +43,7 @@ def turn(instance: dg.DagsterInstance, sensor: str, *, on: bool) -> None:
         last_sensor_start_timestamp=time.time() if on else None, sensor_type=SensorType.STANDARD
     )
     instance.add_instigator_state(
-        InstigatorState(_origin(sensor), InstigatorType.SENSOR, status, data)
+        InstigatorState(origin_of(sensor), InstigatorType.SENSOR, status, data)
     )
 
 
@@ -66,12 +66,13 @@ def last_tick(instance: dg.DagsterInstance, sensor: str) -> tuple[float, str] | 
 
 
 def _state(instance: dg.DagsterInstance, sensor: str) -> InstigatorState | None:
-    origin = _origin(sensor)
+    origin = origin_of(sensor)
     selector = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.STOPPED).selector_id
     return instance.get_instigator_state(origin.get_id(), selector)
 
 
-def _origin(sensor: str) -> RemoteInstigatorOrigin:
+def origin_of(sensor: str) -> RemoteInstigatorOrigin:
+    """Return by what Dagster knows a sensor."""
     target = LoadableTargetOrigin(module_name=MODULE)
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         loadable_target_origin=target, location_name=LOCATION

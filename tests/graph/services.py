@@ -30,8 +30,12 @@ class Services:
         folder: Path,
         target: Sequence[str] = ("--python-file", str(DEFINITIONS)),
         daemon: Sequence[str] = (DAEMON,),
+        location: str = "waiting",
     ) -> None:
-        """Args: target: what the code server loads, as `dagster` takes it. daemon: the command."""
+        """Args: target: what the code server loads, as `dagster` takes it. daemon: the command.
+        location: the code location's name.
+        """
+        self.location = location
         self.folder = folder
         self.target = target
         self.daemon = daemon
@@ -40,7 +44,7 @@ class Services:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.home.mkdir()
         (self.home / "dagster.yaml").write_text(yaml.safe_dump(impatient(TEMPLATE)))
-        server = {"socket": str(self.socket), "location_name": "waiting"}
+        server = {"socket": str(self.socket), "location_name": location}
         self.workspace = folder / "workspace.yaml"
         self.workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
         self.instance = dg.DagsterInstance.from_config(str(self.home))
@@ -53,13 +57,23 @@ class Services:
     def start_code_server(self) -> None:
         """Start the code server and wait until it listens."""
         self.socket.unlink(missing_ok=True)
-        target = ("--socket", str(self.socket), *self.target, "--location-name", "waiting")
+        target = ("--socket", str(self.socket), *self.target, "--location-name", self.location)
         self._spawn("code", DAGSTER, "api", "grpc", *target)
         self.wait_until(self.socket.exists)
 
     def launch(self, job: str = "wait", partition: str = "") -> str:
         """Put a run of a job, or of one partition of it, into the queue; return its id."""
-        command = [DAGSTER, "job", "launch", "-w", str(self.workspace), "-l", "waiting", "-j", job]
+        command = [
+            DAGSTER,
+            "job",
+            "launch",
+            "-w",
+            str(self.workspace),
+            "-l",
+            self.location,
+            "-j",
+            job,
+        ]
         if partition:
             command += ["--tags", json.dumps({"dagster/partition": partition})]
         subprocess.run(command, env=self._environment(), check=True, capture_output=True)

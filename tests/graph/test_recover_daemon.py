@@ -18,6 +18,7 @@ from activeuf_core.recipes import Node
 from activeuf_dagster.backfill import daemon_is_alive, look, recent_backfills
 from activeuf_dagster.project import Project
 from activeuf_dagster.recovering import BY_TAG
+from activeuf_dagster.sensor_switch import LOCATION
 from tests.graph.conftest import EXPERIMENT, write_small_project, write_yaml
 from tests.graph.services import Services
 from tests.graph.test_recover import activeuf
@@ -50,7 +51,9 @@ class World:
         }
         for name, value in variables.items():
             monkeypatch.setenv(name, str(value))
-        self.services = Services(folder / "services", target, daemon=(sys.executable, QUICK_DAEMON))
+        self.services = Services(
+            folder / "services", target, (sys.executable, QUICK_DAEMON), LOCATION
+        )
 
     def tell(self, words: str, *nodes: Node) -> None:
         """Say what the payload does for some nodes."""
