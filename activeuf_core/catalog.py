@@ -76,6 +76,11 @@ class Resolved:
         return canonical_json(self.identity)
 
     @functools.cached_property
+    def identity_digest(self) -> str:
+        """Digest of the identity: the data version of the config node."""
+        return digest_of_text(self.identity_text)
+
+    @functools.cached_property
     def text_but_seed(self) -> str:
         """The same without its seed."""
         return canonical_json({name: v for name, v in self.identity.items() if name != "seed"})
