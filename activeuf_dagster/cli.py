@@ -38,6 +38,7 @@ from activeuf_core.errors import ActiveUFError, ConfigError
 from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
 from activeuf_core.recipes import Node
 from activeuf_dagster import cli_automation, cli_cluster, cli_jobs, cli_sweep
+from activeuf_dagster.backfill_warnings import backfill_warnings
 from activeuf_dagster.cli_adopt import adopt
 from activeuf_dagster.cli_gc import gc
 from activeuf_dagster.cli_plan import plan
@@ -88,6 +89,8 @@ def check() -> None:
         agents = f", {len(one.suggested)} suggested by agents" if one.suggested else ""
         points = f"{len(one.sweep.points)} points{agents}{equal}"
         console.print(f"  sweep {name}: {points}: {len(one.experiments)} experiments")
+    for text in backfill_warnings(project):
+        console.print(f"[yellow]Warning:[/] {escape(text)}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from activeuf_core.recipes import Node
 from activeuf_core.references import Orphan, orphans
 from activeuf_core.stages import STAGES
 from activeuf_dagster import plan_text
+from activeuf_dagster.backfill_warnings import backfill_warnings
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.plan_text import Row
 from activeuf_dagster.project import Project
@@ -88,6 +89,8 @@ def plan(
         console.print(line)
     if line := plan_text.orphans_line(view.orphans):
         console.print(line)
+    for text in view.warnings:
+        console.print(f"[yellow]Warning:[/] {escape(text)}")
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class _Plan:
     found: Mapping[Node, Status]
     cost: Price
     orphans: Sequence[Orphan]
+    warnings: Sequence[str]
 
 
 def _look(names: Sequence[str], *, digests: bool) -> _Plan:
@@ -108,7 +112,8 @@ def _look(names: Sequence[str], *, digests: bool) -> _Plan:
     book = project.book()
     view = look_at(book, nodes_of(book, chosen), recorded, digests=digests)
     loose = () if names else orphans(book.store, view.expected.now())
-    return _Plan(view.found, price(view.found, view.knowledge.found), loose)
+    cost = price(view.found, view.knowledge.found)
+    return _Plan(view.found, cost, loose, backfill_warnings(project))
 
 
 def _check(given: Sequence[str] | None, known: Sequence[str], what: str) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from activeuf_core.artifact_index import ArtifactIndex, Look
-from activeuf_core.expected import ExpectedBook
+from activeuf_core.artifact_index import Look
 from activeuf_core.launchers.base import Target
 from activeuf_core.plan import Price, Status, price
 from activeuf_core.recipes import Node
@@ -26,8 +25,9 @@ from activeuf_dagster.adoption import record
 from activeuf_dagster.exact_waves import exact_waves
 from activeuf_dagster.foreground import run_waves
 from activeuf_dagster.materialization import MaterializationConfig, operation_of
-from activeuf_dagster.planning import nodes_of, surveyed
+from activeuf_dagster.planning import look_at, nodes_of
 from activeuf_dagster.project import Project
+from activeuf_dagster.recorded import recorded_versions
 
 BY_TAG = "activeuf/launched_by"
 """Who launched a backfill or a run: `recover` or `automation`."""
@@ -59,11 +59,10 @@ def make_plan(
     Args: barred: says, of nodes whose status is known, which must not be made and why.
     """
     book = project.book()
-    found, knowledge = surveyed(instance, book, nodes_of(book, experiments))
+    view = look_at(book, nodes_of(book, experiments), recorded_versions(instance))
+    found, knowledge = view.found, view.knowledge
     wish = replace(wish, busy=busy(instance, project), barred=barred(found))
-    assert isinstance(knowledge.archive, ArtifactIndex)
-    now = ExpectedBook(project.catalog, knowledge.archive)
-    recovery = decide(facts_of(now, found, knowledge), wish)
+    recovery = decide(facts_of(view.expected.now(), found, knowledge), wish)
     to_pay = {node: replace(found[node], state="missing") for node in recovery.to_run}
     return Plan(recovery, price(to_pay, knowledge.found), found, knowledge.found)
 
@@ -79,6 +78,20 @@ def busy(instance: dg.DagsterInstance, project: Project) -> dict[Node, str]:
 
 def warnings(instance: dg.DagsterInstance, project: Project) -> list[str]:
     """Return what is wrong with backfills, and what to do."""
+    said = unknown_targets(instance, project)
+    for last in backfill.recent_backfills(instance, {BY_TAG: "recover"})[:1]:
+        if last.status == "FAILED" and last.error:
+            said.append(
+                f"the last recovery's backfill {last.backfill_id} was ended by Dagster: "
+                f"{last.error.splitlines()[0]} If partitions are named that are new, its code "
+                "server has not read their files: reload it (in the UI: Deployment, Reload), or "
+                "recover with --foreground."
+            )
+    return said
+
+
+def unknown_targets(instance: dg.DagsterInstance, project: Project) -> list[str]:
+    """Return what to do about open backfills whose targets no config file declares any more."""
     said: list[str] = []
     for one in backfill.open_backfills(instance):
         unknown = one.unknown(project.catalog)
@@ -90,13 +103,6 @@ def warnings(instance: dg.DagsterInstance, project: Project) -> list[str]:
                 "runs; jobs on a cluster go on. Put the files back now, or let it end and recover: "
                 "what it has not made is made then."
             )
-    last = backfill.recent_backfills(instance, {BY_TAG: "recover"})[:1]
-    said += [
-        f"the last recovery's backfill {one.backfill_id} was ended by Dagster: "
-        f"{one.error.splitlines()[0]}"
-        for one in last
-        if one.status == "FAILED" and one.error
-    ]
     return said
 
 

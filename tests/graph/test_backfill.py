@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -20,6 +21,7 @@ from activeuf_dagster.code_location import build
 from activeuf_dagster.project import Project
 from activeuf_dagster.recovering import warnings
 from activeuf_dagster.sensor_switch import origin_of
+from tests.graph.test_recover import activeuf
 
 NODES: set[Node] = {("dpo_model", "exp-a"), ("gsm8k_score", "exp-c"), ("leaderboard", "all")}
 
@@ -113,3 +115,14 @@ def test_a_queued_run_without_a_daemon_makes_nothing(
     beat(instance, 0)
     found = backfill.nodes_of_runs(instance, project.catalog)
     assert set(found) == {("dpo_model", "exp-b"), ("reward_model", "exp-b")}
+
+
+def test_plan_and_check_warn_of_an_open_backfill_that_dagster_will_end(folder: Path) -> None:
+    assert "Warning" not in activeuf("check").output
+    activeuf("recover", "exp-a", "--daemon")
+    for words in (("check",), ("plan", "exp-b"), ("recover", "exp-b", "--dry-run")):
+        assert "Warning" not in activeuf(*words).output
+    (folder / "configs" / "experiments" / "exp-a.yaml").unlink()
+    for words in (("check",), ("plan", "exp-b"), ("recover", "exp-b", "--dry-run")):
+        said = activeuf(*words).output
+        assert "targets that no config file declares any more (exp-a)" in said

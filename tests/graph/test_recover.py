@@ -123,7 +123,7 @@ def test_what_a_backfill_makes_is_not_launched_twice(folder: Path) -> None:
         assert len(open_backfills(instance)) == 1
     assert third["backfill"] is None
     waits = {row["partition"]: row["why"] for row in third["left_out"]}
-    assert waits["exp-b"].startswith("needs scores[exp-b]: needs")
+    assert "needs candidate_pool[tiny]: on its way in backfill" in waits["exp-b"]
 
 
 def test_a_backfill_carries_the_settings_of_its_runs(folder: Path) -> None:
