@@ -4,7 +4,8 @@
     ├── ConfigError            a config file or a command-line value is wrong       (permanent)
     ├── DataError              rows, features or a model folder are wrong           (permanent)
     ├── ArtifactError          an artifact is missing, incomplete or corrupt        (permanent)
-    └── LaunchError            a launcher could not start, find or end a job        (retryable)
+    ├── LaunchError            a launcher could not start, find or end a job        (retryable)
+    └── ServerError            a server that a stage asks did not answer in time    (retryable)
 
 A message says what failed, the value, what was allowed, and what to do next. *Permanent* means that
 the same input fails again, so nothing retries it. To add a class: put it in the tree above, say
@@ -37,6 +38,12 @@ class ArtifactError(ActiveUFError):
 
 class LaunchError(ActiveUFError, RuntimeError):
     """A launcher could not start, find or end a job."""
+
+    retryable = True
+
+
+class ServerError(ActiveUFError, RuntimeError):
+    """A server that a stage asks did not answer within its patience."""
 
     retryable = True
 

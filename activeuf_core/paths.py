@@ -11,6 +11,7 @@
     <home>/index/<asset>                      a cache: what is known of manifests that were read
     <home>/trash/                             broken artifacts that were replaced
     <home>/imports/                           copies that are being adopted
+    <home>/judgements/<judge>/                what judges answered, by content of the question
     <home>/sweeps/<sweep>/<experiment>.json   a point of a sweep that a W&B agent suggested
     <home>/experiments/<experiment>/          a readable view: links in the layout that people know
     <home>/models/, <home>/dagster/, <home>/tracking/, <home>/digests.json
@@ -104,6 +105,11 @@ class Layout:
     def tracking(self) -> Path:
         """Folder of offline W&B runs."""
         return self.home / "tracking"
+
+    @property
+    def judgements(self) -> Path:
+        """Folder of what judges answered, which all stages share."""
+        return self.home / "judgements"
 
     @property
     def recoveries(self) -> Path:

@@ -100,7 +100,8 @@ class Project:
     def runtime(self) -> dict[str, Any]:
         """Return what stages are told that is no part of a recipe."""
         folder = str(self.layout.tracking)
-        return {"tracking": {"mode": tracking_mode(), "folder": folder, **_tracking_names()}}
+        tracking = {"mode": tracking_mode(), "folder": folder, **_tracking_names()}
+        return {"tracking": tracking, "judgements": str(self.layout.judgements)}
 
 
 def tracking_mode() -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from activeuf_core import paths
 from activeuf_core.annotations import cases as case_reader
-from activeuf_core.annotations import verifiable
+from activeuf_core.annotations import raters, verifiable
 from activeuf_core.annotations.cases import Case
 from activeuf_core.annotations.config import (
     AnnotationsConfig,
@@ -25,6 +25,7 @@ from activeuf_core.annotations.config import (
     PrecomputedJudge,
     RewardModelJudge,
 )
+from activeuf_core.annotations.llm_rater import identity_in_cache
 from activeuf_core.annotations.scoring import (
     HIGHEST,
     LOWEST,
@@ -51,7 +52,7 @@ def run(context: StageContext) -> None:
     judged = _judge(context, config, cases)
     write_rows(context.output / paths.ANNOTATIONS, ANNOTATION, map(_row, cases, judged))
     _report(context, cases, judged)
-    _check(context, config, judged)
+    _check(context, config, cases, judged)
 
 
 def verify(case: Case) -> Judgement:
@@ -86,12 +87,23 @@ def _judge(
 
         return reward_judge.judge(context, judge, cases)
     if isinstance(judge, LlmJudge):
-        from activeuf_core.annotations import llm_judge
-
-        return llm_judge.judge(context, judge, cases)
+        return _ask_llm(context, judge, cases)
     if isinstance(judge, PrecomputedJudge):
         return [take_given(case, judge) for case in cases]
     return [verify(case) for case in cases]
+
+
+def _ask_llm(context: StageContext, judge: LlmJudge, cases: Sequence[Case]) -> list[Judgement]:
+    """Ask a language model what the cache does not know."""
+    with raters.open_cache(context, identity_in_cache(judge)) as cache:
+        if judge.server is not None:
+            from activeuf_core.annotations import server_judge
+
+            rater = raters.llm_rater(context, judge, cache)
+            return server_judge.judge(context, rater, judge, cases)
+        from activeuf_core.annotations import llm_judge
+
+        return llm_judge.judge(context, judge, cases, cache)
 
 
 def _answer_constraints(answer: str | None) -> list[dict[str, Any]]:
@@ -164,7 +176,16 @@ def _scale(config: AnnotationsConfig) -> tuple[float, float] | None:
     return float(LOWEST), float(HIGHEST)
 
 
-def _check(context: StageContext, config: AnnotationsConfig, judged: Sequence[Judgement]) -> None:
+def _told(case: Case, judged: Judgement) -> str:
+    return f"{dict(judged.ratings)} of {case.model!r} for prompt {case.prompt_id!r}"
+
+
+def _check(
+    context: StageContext,
+    config: AnnotationsConfig,
+    cases: Sequence[Case],
+    judged: Sequence[Judgement],
+) -> None:
     scores = [found.overall_score for found in judged if found.overall_score is not None]
     share = 1.0 - len(scores) / len(judged)
     context.check(
@@ -176,13 +197,14 @@ def _check(context: StageContext, config: AnnotationsConfig, judged: Sequence[Ju
         share_missing=share,
     )
     scale = _scale(config)
-    outside = sum(not is_within(found, scale) for found in judged) if scale else 0
+    wrong = [i for i, found in enumerate(judged) if scale and not is_within(found, scale)]
     named = f"{scale[0]:g} to {scale[1]:g}" if scale else "any number"
     context.check(
         "ratings_within_scale",
-        outside == 0,
-        f"{outside} completions have a rating outside the judge's scale ({named}).",
-        outside=outside,
+        not wrong,
+        f"{len(wrong)} completions have a rating outside the judge's scale ({named})"
+        + (f", first {_told(cases[wrong[0]], judged[wrong[0]])}." if wrong else "."),
+        outside=len(wrong),
     )
     distinct = len(set(scores))
     context.check(

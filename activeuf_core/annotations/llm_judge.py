@@ -6,7 +6,7 @@ model gave to each digit, so that ratings can be computed again without it. The 
 of the digits under the probabilities of the first reply token, renormalised over the digits. A
 reply with too little on digits is a missing rating. A completion that does not fit into max_tokens
 is shortened for the judge, and counted; a prompt that does not fit leaves its completion unrated.
-Cost: one forward pass per (completion, aspect). Heavy: imports torch.
+Cost: one forward pass per (completion, aspect) that the cache does not know. Heavy: imports torch.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import torch
 
 from activeuf_core import paths, pretrained
 from activeuf_core.annotations import rubric
 from activeuf_core.annotations.cases import Case
 from activeuf_core.annotations.config import LlmJudge
+from activeuf_core.annotations.judgement_cache import JudgementCache, key_of
+from activeuf_core.annotations.llm_rater import PROBABILITIES, questions_about
 from activeuf_core.annotations.scoring import DIGITS, Judgement, expected_rating, judgement
 from activeuf_core.errors import DataError
 from activeuf_core.schemas import write_rows
@@ -34,16 +35,6 @@ CASES_AT_ONCE = 1024
 SPARE_TOKENS = 8
 """A cut text can have a few tokens more than the cut said, where it meets what follows."""
 
-PROBABILITIES = pa.schema(
-    [
-        pa.field("prompt_id", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("aspect", pa.string(), nullable=False),
-        *(pa.field(f"p{digit}", pa.float64(), nullable=False) for digit in DIGITS),
-    ]
-)
-"""Probability of each digit as the judge's first token; the rest went to other tokens."""
-
 
 class Question(NamedTuple):
     """One aspect of one case, as token ids."""
@@ -53,26 +44,34 @@ class Question(NamedTuple):
     token_ids: list[int]
 
 
-def judge(context: StageContext, config: LlmJudge, cases: Sequence[Case]) -> list[Judgement]:
-    """Return one judgement per case, in their order."""
+def judge(
+    context: StageContext, config: LlmJudge, cases: Sequence[Case], cache: JudgementCache
+) -> list[Judgement]:
+    """Return one judgement per case, in their order; what is in the cache is not asked again."""
     rubric.aspects_of(config.aspects)
     asker = Asker(config, context.locate(config.model))
+    num_from_cache = 0
     total = len(cases) * len(config.aspects)
     with Worklist(context, PROBABILITIES, ("prompt_id", "aspect"), total, "ratings") as worklist:
         for start in range(0, len(cases), CASES_AT_ONCE):
-            questions = asker.questions(cases[start : start + CASES_AT_ONCE])
+            some = cases[start : start + CASES_AT_ONCE]
+            questions = asker.questions(some)
+            num_from_cache += _take_known(worklist, cache, some, config)
             worklist.work(
-                [(question.case.prompt_id, question.aspect) for question in questions],
+                [_key(question) for question in questions],
                 pretrained.batches_by_length(
                     [len(question.token_ids) for question in questions], config.batch_size
                 ),
-                lambda batch, questions=questions: asker.ask([questions[i] for i in batch]),
+                lambda batch, questions=questions: _ask_new(
+                    asker, [questions[i] for i in batch], worklist, cache
+                ),
             )
     rows = [
         worklist.done[key] for case in cases for key in _keys(case, config) if key in worklist.done
     ]
     write_rows(context.output / paths.DIGIT_PROBABILITIES, PROBABILITIES, rows)
     _report(context, asker, rows)
+    context.add_metadata(judgements_from_cache=num_from_cache)
     return [rate(case, config, worklist.done) for case in cases]
 
 
@@ -177,6 +176,48 @@ def digit_token_ids(tokenizer: pretrained.ChatTokenizer, location: str) -> list[
             )
         found.append(said)
     return found
+
+
+def _key(question: Question) -> tuple[str, str]:
+    return (question.case.prompt_id, question.aspect)
+
+
+def _take_known(
+    worklist: Worklist, cache: JudgementCache, cases: Sequence[Case], config: LlmJudge
+) -> int:
+    """Take what the cache knows of some cases; return how many answers that are."""
+    cache.refresh()
+    asked = [
+        one
+        for one in questions_about(cases, config.aspects)
+        if (one.case.prompt_id, one.aspect) not in worklist.done
+    ]
+    count = 0
+    for one, masses in zip(asked, cache.get([one.key for one in asked]), strict=True):
+        if masses is not None:
+            row = _row(Question(one.case, one.aspect, []), masses)
+            worklist.done[one.case.prompt_id, one.aspect] = row
+            count += 1
+    return count
+
+
+def _ask_new(
+    asker: Asker, questions: Sequence[Question], worklist: Worklist, cache: JudgementCache
+) -> list[dict[str, Any]]:
+    """Ask those questions of a batch that have no answer, and put the answers into the cache."""
+    new = [question for question in questions if _key(question) not in worklist.done]
+    rows = asker.ask(new)
+    by_case = {(question.case.prompt_id, question.aspect): question for question in new}
+    answered = [by_case[row["prompt_id"], row["aspect"]] for row in rows]
+    keys = [key_of(one) for one in map(_conversation, answered)]
+    cache.put(dict(zip(keys, map(_digits, rows), strict=True)))
+    return rows
+
+
+def _conversation(question: Question) -> list[dict[str, str]]:
+    """Return a question as it was before anything was shortened: its content in the cache."""
+    (aspect,) = rubric.aspects_of([question.aspect])
+    return rubric.ask(question.case.prompt, question.case.completion, aspect)
 
 
 def _keys(case: Case, config: LlmJudge) -> list[tuple[str, str]]:

@@ -72,6 +72,12 @@ ASPECTS: dict[str, Aspect] = {
 }
 """Every aspect that a judge can be asked for."""
 
+REMINDER = (
+    "\n\nYour last reply was no digit. Reply with one character and nothing before it: "
+    "1, 2, 3, 4 or 5."
+)
+"""Ends a question that is asked again."""
+
 
 def aspects_of(names: Sequence[str]) -> list[Aspect]:
     """Return aspects by name. Raises: ConfigError naming those that exist."""
@@ -94,6 +100,12 @@ def ask(
         f"{aspect.question}\n{scale}\n\nYour rating, one digit from 1 to 5:"
     )
     return [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": text}]
+
+
+def remind(question: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return a question of `ask` as it is asked again after a reply without a digit."""
+    *before, last = question
+    return [*map(dict, before), {**last, "content": f"{last['content']}{REMINDER}"}]
 
 
 def _transcript(prompt: Sequence[Mapping[str, str]]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from activeuf_core import paths
 from activeuf_core.annotations.judge import run
+from activeuf_core.paths import PROJECT
 from activeuf_core.schemas import COMPLETION, PROMPT, user_message, write_rows
 from activeuf_core.stage import StageContext
 from tests.fakes import tiny_models
@@ -63,3 +66,16 @@ def _prompt(index: int, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answer(index: int, row: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt_id": f"p{index}", "model": "m", "completion": "an answer", **row}
+
+
+@pytest.fixture(scope="session")
+def served_model(judge_model: Path) -> Iterator[str]:
+    """Return the address of a server that has loaded the judge's model, in its own process."""
+    command = [sys.executable, "-m", "tests.fakes.judge_server", str(judge_model)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=PROJECT, **pipes) as process:
+        assert process.stdout is not None
+        lines = (line.strip() for line in process.stdout)
+        yield next(line for line in lines if line.startswith("http"))
+        assert process.stdin is not None
+        process.stdin.close()
