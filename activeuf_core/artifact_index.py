@@ -88,14 +88,35 @@ class ArtifactIndex:
         return found
 
     def past(self, asset: str, fingerprint: str) -> Past | None:
-        """Return what a complete artifact was made from, None when there is no such artifact."""
-        if not self.look(asset, fingerprint).is_complete:
-            return None
-        entry = self._shelf(asset).entries.get(fingerprint)
-        if entry is not None:
-            return _past(entry)
-        manifest = self._store.inspect(asset, fingerprint).manifest
-        return _past(_entry(manifest, "")) if manifest else None
+        """Return what an artifact was made from, None when it has no sound manifest."""
+        shelf = self._shelf(asset)
+        entry = shelf.entries.get(fingerprint)
+        if entry is None or entry.partition("\t")[0] != shelf.stamp(fingerprint):
+            if not self.look(asset, fingerprint).is_complete:
+                return None
+            entry = shelf.entries.get(fingerprint)
+        if entry is None:  # it cannot be kept as a line
+            manifest = self._store.inspect(asset, fingerprint).manifest
+            return _past(_entry(manifest, "")) if manifest else None
+        shelf.earlier[fingerprint] = _as_look(entry)
+        return _past(entry)
+
+    def size(self, asset: str, fingerprint: str) -> int | None:
+        """Return the bytes of an artifact's files, None when it has no sound manifest."""
+        shelf = self._shelf(asset)
+        if fingerprint not in shelf.entries:
+            self.look(asset, fingerprint)
+        entry = shelf.entries.get(fingerprint)
+        return None if entry is None else sum(map(int, entry.split("\t")[FACTS::2]))
+
+    def present(self) -> Iterator[tuple[str, str]]:
+        """Yield the (asset, fingerprint) of all that lies in the store, of assets that there are no
+        more too.
+        """
+        for asset in sorted(_names(self.layout.artifacts)):
+            if not asset.startswith("."):
+                names = self._shelf(asset).present
+                yield from ((asset, name) for name in names if name[0] != ".")
 
     def config(self, asset: str, fingerprint: str) -> Mapping[str, Any] | None:
         """Return the whole config of a complete artifact, None when there is no such artifact."""
@@ -103,9 +124,11 @@ class ArtifactIndex:
         return manifest.config if manifest else None
 
     def looks(self) -> Iterator[tuple[tuple[str, str], Look]]:
-        """Yield everything that was looked at, with its (asset, fingerprint)."""
+        """Yield everything that was looked at, with its (asset, fingerprint), also what was only
+        asked for as something earlier.
+        """
         for asset, shelf in self._shelves.items():
-            for fingerprint, look in shelf.looks.items():
+            for fingerprint, look in {**shelf.earlier, **shelf.looks}.items():
                 yield (asset, fingerprint), look
 
     def save(self) -> None:
@@ -152,6 +175,7 @@ class _Shelf:
         self.present = _names(folder)
         self.entries = _read(index)
         self.looks: dict[str, Look] = {}
+        self.earlier: dict[str, Look] = {}
         self.has_news = any(name not in self.present for name in self.entries)
 
     def stamp(self, fingerprint: str) -> str:

@@ -61,10 +61,12 @@ class ExpectedBook(RecipeBook):
         """Return what a node's artifact will be made from."""
         stage = stage_of(asset)
         inputs = self._inputs(stage, partition)
-        base = self._print_of(stage, partition, inputs)
+        generation = 0
+        if self._rerun(asset):
+            generation = self._generation(asset, self._print_of(stage, partition, inputs))
         return Past(
             version=stage.version,
-            generation=self._generation(asset, base),
+            generation=generation,
             config_digest=self._full_digest(stage, partition, inputs),
             inputs={name: sorted(prints.values()) for name, prints in inputs.items()},
         )

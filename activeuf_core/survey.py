@@ -11,16 +11,19 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from activeuf_core.artifact_index import ArtifactIndex, Look
 from activeuf_core.artifacts import ArtifactStore, read_json
 from activeuf_core.attempts import Attempt, Attempts
+from activeuf_core.expected import ExpectedBook
 from activeuf_core.launchers.base import Target
 from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.plan import Knowledge
 from activeuf_core.recipes import Node
+from activeuf_core.references import referenced, size_of
 from activeuf_core.slurm.waves import Ledger, Wave
 
 NEWEST_RUNS = 500
@@ -39,6 +42,32 @@ def survey(index: ArtifactIndex, recorded: Mapping[Node, str]) -> Knowledge:
         archive=index,
         running=_Running(store).who_makes,
         failure=_Failures(store).why,
+    )
+
+
+@dataclass(frozen=True)
+class Orphaned:
+    """How many artifacts no partition refers to, and how many bytes their files have."""
+
+    artifacts: int
+    bytes: int
+
+
+def orphaned(book: ExpectedBook) -> Orphaned:
+    """Count what `references.orphans` lists one by one, with its reason, from the index.
+
+    Args: book: one that counts on nothing that is not there (`now`).
+    """
+    wanted = referenced(book)
+    loose = [target for target in book.index.present() if target not in wanted]
+    sizes = (book.index.size(*target) for target in loose)
+    layout = book.index.layout
+    return Orphaned(
+        artifacts=len(loose),
+        bytes=sum(
+            size_of(layout.artifact(*target)) if size is None else size
+            for target, size in zip(loose, sizes, strict=True)
+        ),
     )
 
 

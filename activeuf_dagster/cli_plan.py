@@ -16,8 +16,8 @@ from rich.markup import escape
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.plan import STATES, Price, State, Status, price
 from activeuf_core.recipes import Node
-from activeuf_core.references import Orphan, orphans
 from activeuf_core.stages import STAGES
+from activeuf_core.survey import Orphaned, orphaned
 from activeuf_dagster import plan_text
 from activeuf_dagster.backfill_warnings import backfill_warnings
 from activeuf_dagster.instance import ensure_instance
@@ -87,7 +87,7 @@ def plan(
     _print_rows(plan_text.rows(shown, apart=everything), limit=None if everything else SHOWN_ROWS)
     for line in plan_text.sums(view.found, view.cost):
         console.print(line)
-    if line := plan_text.orphans_line(view.orphans):
+    if line := plan_text.orphans_line(view.orphaned):
         console.print(line)
     for text in view.warnings:
         console.print(f"[yellow]Warning:[/] {escape(text)}")
@@ -95,11 +95,11 @@ def plan(
 
 @dataclass(frozen=True)
 class _Plan:
-    """Everything that is told. `orphans`: only of a plan of all experiments."""
+    """Everything that is told. `orphaned`: only of a plan of all experiments."""
 
     found: Mapping[Node, Status]
     cost: Price
-    orphans: Sequence[Orphan]
+    orphaned: Orphaned
     warnings: Sequence[str]
 
 
@@ -111,8 +111,9 @@ def _look(names: Sequence[str], *, digests: bool) -> _Plan:
     recorded = recorded_in(ensure_instance(project.layout))
     book = project.book()
     view = look_at(book, nodes_of(book, chosen), recorded, digests=digests)
-    loose = () if names else orphans(book.store, view.expected.now())
     cost = price(view.found, view.knowledge.found)
+    loose = Orphaned(0, 0) if names else orphaned(view.expected.now())
+    view.expected.index.save()
     return _Plan(view.found, cost, loose, backfill_warnings(project))
 
 
@@ -156,5 +157,9 @@ def _as_json(shown: Mapping[Node, Status], view: _Plan) -> dict[str, Any]:
         for (asset, partition), one in shown.items()
     ]
     there = plan_text.sharing(view.found, plan_text.THERE)
-    loose = {"artifacts": len(view.orphans), "bytes": sum(one.size for one in view.orphans)}
-    return {"nodes": rows, "price": asdict(view.cost), "there": asdict(there), "orphaned": loose}
+    return {
+        "nodes": rows,
+        "price": asdict(view.cost),
+        "there": asdict(there),
+        "orphaned": asdict(view.orphaned),
+    }

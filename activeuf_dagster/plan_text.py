@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from activeuf_core.plan import STATES, TO_RUN, Price, Sharing, State, Status, sharing
 from activeuf_core.recipes import Node
-from activeuf_core.references import Orphan
+from activeuf_core.stages import STAGES
+from activeuf_core.survey import Orphaned
 
 NAMED = 2
 """Of more partitions on one row, so many are named."""
+ASSETS = frozenset(stage.asset for stage in STAGES)
 THERE: tuple[State, ...] = ("fresh", "unrecorded")
 
 
@@ -48,7 +50,7 @@ def rows(shown: Mapping[Node, Status], *, apart: bool = False) -> list[Row]:
         if apart:
             key = (asset, one.state, why, str(number))
         else:
-            key = (asset, one.state, why.replace(f"[{partition}]", ""))
+            key = (asset, one.state, _alike(one, why).replace(f"[{partition}]", ""))
         found.setdefault(key, []).append(partition)
     return [
         Row(asset, tuple(keys), _state(state), why)
@@ -74,14 +76,13 @@ def sums(found: Mapping[Node, Status], cost: Price) -> Iterator[str]:
         yield f"Without an estimate, never made here: {', '.join(cost.unknown)}."
 
 
-def orphans_line(orphans: Sequence[Orphan]) -> str:
+def orphans_line(found: Orphaned) -> str:
     """Return what is said of artifacts that no partition refers to, '' when there are none."""
-    if not orphans:
+    if not found.artifacts:
         return ""
-    size = sum(one.size for one in orphans)
-    noun, verb = ("artifact", "belongs") if len(orphans) == 1 else ("artifacts", "belong")
+    noun, verb = ("artifact", "belongs") if found.artifacts == 1 else ("artifacts", "belong")
     return (
-        f"{len(orphans):,} orphaned {noun} ({_bytes(size)}) {verb} to no partition: "
+        f"{found.artifacts:,} orphaned {noun} ({_bytes(found.bytes)}) {verb} to no partition: "
         "see `activeuf gc`."
     )
 
@@ -103,6 +104,14 @@ def _shared(one: Sharing) -> str:
         f"{one.artifacts:,} {noun} for {one.partitions:,} partitions "
         f"({one.shared:,} share one with another partition and cost nothing)"
     )
+
+
+def _alike(one: Status, why: str) -> str:
+    """Return a reason without the fingerprints of what is read: they are nobody else's."""
+    for change in one.changes:
+        if change.what in ASSETS:
+            why = why.replace(str(change), f"another {change.what}")
+    return why
 
 
 def _state(word: str) -> State:

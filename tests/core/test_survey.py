@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from activeuf_core.artifact_index import ArtifactIndex
-from activeuf_core.artifacts import ArtifactStore, write_json
+from activeuf_core.artifacts import ArtifactStore, Manifest, write_json
 from activeuf_core.attempts import Attempts
 from activeuf_core.catalog import Catalog
+from activeuf_core.expected import ExpectedBook
 from activeuf_core.launchers.base import Target
 from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.plan import Knowledge
 from activeuf_core.recipes import RecipeBook
+from activeuf_core.references import orphans
 from activeuf_core.slurm.waves import Ledger, Owner, Wave
-from activeuf_core.survey import survey
+from activeuf_core.survey import Orphaned, orphaned, survey
 from tests.graph.conftest import write_small_project
 
 
@@ -100,3 +102,18 @@ def test_looks_are_those_that_were_asked_for(store: ArtifactStore, target: Targe
     assert len(found) == 0
     assert found[target].reason == "missing"
     assert list(found) == [target]
+
+
+def test_orphans_are_counted_as_they_are_listed(store: ArtifactStore, tmp_path: Path) -> None:
+    catalog = Catalog.load(tmp_path / "configs", store.layout)
+    for name in ("a" * 32, "b" * 32):
+        output = store.layout.home / "output"
+        output.mkdir(parents=True)
+        (output / "rows").write_text(name)
+        store.publish(Manifest("prompts", "tiny", name, "1", 0, {}, {}), output)
+    (store.layout.artifact("prompts", "b" * 32) / "manifest.json").unlink()
+    store.layout.artifact("no_stage", "c" * 32).mkdir(parents=True)
+    listed = orphans(store, RecipeBook(catalog, store))
+    counted = orphaned(ExpectedBook(catalog, ArtifactIndex(store.layout)))
+    assert counted == Orphaned(len(listed), sum(one.size for one in listed))
+    assert counted == Orphaned(3, 64)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from activeuf_core.plan import Price, State, Status
-from activeuf_core.references import Orphan
+from activeuf_core.plan import Change, Price, State, Status
+from activeuf_core.survey import Orphaned
 from activeuf_dagster.plan_text import columns, orphans_line, rows, sums
 
 NO_PRICE = Price(0, 0, 0.0, 0.0, ())
@@ -25,6 +25,17 @@ def test_partitions_that_wait_for_the_same_are_one_row() -> None:
         ("a, b and 1 more", "reads dpo_model, which is not fresh"),
         ("a", ""),
     ]
+
+
+def test_fingerprints_of_inputs_do_not_keep_rows_apart() -> None:
+    found = {}
+    for partition, old in (("a", "11111111"), ("b", "22222222")):
+        changes = (Change("epochs", 1, 2), Change("preference_dataset", old, "33333333"))
+        reason = "; ".join(map(str, changes))
+        node = ("dpo_model", partition)
+        found[node] = Status(node, "stale", reason, partition, changes)
+    (row,) = rows(found)
+    assert row.why == "epochs: 1 → 2; another preference_dataset"
 
 
 def test_on_request_every_partition_has_its_row() -> None:
@@ -49,10 +60,10 @@ def test_nothing_to_run_is_said() -> None:
 
 
 def test_orphans_are_counted_with_their_size_and_what_to_do() -> None:
-    one = Orphan("scores", "f" * 32, 1_500_000, 0.0, "a", "changed")
-    assert "2 orphaned artifacts (3.0 MB) belong" in orphans_line([one, one])
-    assert "`activeuf gc`" in orphans_line([one])
-    assert orphans_line([]) == ""
+    assert "2 orphaned artifacts (3.0 MB) belong" in orphans_line(Orphaned(2, 3_000_000))
+    assert "1 orphaned artifact (43 bytes) belongs" in orphans_line(Orphaned(1, 43))
+    assert "`activeuf gc`" in orphans_line(Orphaned(1, 43))
+    assert orphans_line(Orphaned(0, 0)) == ""
 
 
 def test_columns_are_aligned() -> None:
