@@ -107,8 +107,8 @@ class WandbServer:
         with self._lock:
             run = self.runs.setdefault(name, SentRun(name))
             files = body.get("files", {})
-            sent = files.get("wandb-history.jsonl", {"offset": 0, "content": []})
-            run.history[sent["offset"] :] = [json.loads(line) for line in sent["content"]]
+            if sent := files.get("wandb-history.jsonl"):
+                run.history[sent["offset"] :] = [json.loads(line) for line in sent["content"]]
             for line in files.get("wandb-summary.json", {}).get("content", []):
                 run.summary = json.loads(line)
             run.is_preempting |= bool(body.get("preempting"))

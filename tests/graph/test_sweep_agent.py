@@ -211,13 +211,9 @@ def test_other_arguments_are_refused(words: list[str]) -> None:
 
 
 def test_an_unknown_sweep_is_named(folder: Path) -> None:
-    write_yaml(
-        folder / "configs" / "sweeps" / "right.yaml",
-        {
-            "method": "random",
-            "parameters": {"dataset": {"value": "tiny"}},
-        },
-    )
+    parameters = {name: {"value": value} for name, value in CONSTANT.items()}
+    body = {"method": "random", "parameters": parameters}
+    write_yaml(folder / "configs" / "sweeps" / "right.yaml", body)
     with pytest.raises(ConfigError, match="did you mean 'right'"):
         placed("rigth", {})
 
