@@ -15,7 +15,7 @@ import yaml
 
 from activeuf_core.paths import PROJECT
 from activeuf_core.recipes import Node
-from activeuf_dagster.backfill import daemon_is_alive, look, recent_backfills
+from activeuf_dagster.backfill import daemon_is_alive, look, open_backfills, recent_backfills
 from activeuf_dagster.project import Project
 from activeuf_dagster.recovering import BY_TAG
 from activeuf_dagster.sensor_switch import LOCATION
@@ -25,6 +25,7 @@ from tests.graph.test_recover import activeuf
 
 PAYLOAD = PROJECT / "tests" / "fakes" / "payload.py"
 QUICK_DAEMON = str(Path(__file__).with_name("quick_daemon.py"))
+OF_POLICY = ("gsm8k_score", "minerva_math_score", "ifeval_score", "truthfulqa_score")
 
 pytestmark = pytest.mark.slow
 
@@ -95,8 +96,7 @@ def damage(world: World) -> set[Node]:
     add = world.folder / "configs" / "experiments" / "n-9b.yaml"
     write_yaml(add, {**EXPERIMENT, "seed": 77})
     of_reward = {"reward_model", "rewardbench2_score", "scores", "wandb_summary"}
-    everything = of_reward | {"preference_dataset", "dpo_model", "gsm8k_score", "ifeval_score"}
-    everything |= {"minerva_math_score", "truthfulqa_score"}
+    everything = of_reward | {"preference_dataset", "dpo_model", *OF_POLICY}
     of_failed = {"gsm8k_score", "scores", "wandb_summary"}
     return (
         {("dpo_model", "n-2"), ("leaderboard", "all")}
@@ -129,3 +129,35 @@ def test_exactly_what_is_damaged_is_made_in_one_backfill(world: World) -> None:
     again = activeuf("recover", "n-*")
     assert "Nothing has to run." in again.output
     assert len(recent_backfills(world.services.instance, {BY_TAG: "recover"})) == 1
+
+
+def test_what_fails_is_told_and_the_rest_is_made(world: World) -> None:
+    """Also of what waits in the same backfill, and of an experiment whose file is gone."""
+    world.tell("fails", ("dpo_model", "n-4"))
+    world.services.start()
+    world.services.wait_until(lambda: daemon_is_alive(world.services.instance))
+    done = activeuf("recover", "n-4", "n-6", "--wait")
+    assert done.exit_code == 1
+    assert "COMPLETED_FAILED" in done.output
+    assert "dpo_model[n-4]: failed: DataError" in done.output
+    made = world.made()
+    assert {("rewardbench2_score", "n-4"), ("wandb_summary", "n-6")} <= made
+    world.tell("0", ("dpo_model", "n-4"))
+    again = activeuf("recover", "n-4", "n-6", "--wait", "--only", "failed")
+    assert again.exit_code == 0, again.output
+    ran = {asset for asset, key in world.made() if key == "n-4"}
+    assert ran == {"dpo_model", *OF_POLICY, "scores", "wandb_summary"}
+
+
+def test_an_experiment_that_is_removed_ends_its_backfill_and_costs_no_other(world: World) -> None:
+    world.services.start_code_server()
+    instance = world.services.instance
+    activeuf("recover", "n-4", "n-6", "--daemon")
+    (world.folder / "configs" / "experiments" / "n-4.yaml").unlink()
+    world.services.kill("code")
+    world.services.start()
+    world.services.wait_until(lambda: not open_backfills(instance))
+    said = activeuf("recover", "n-6", "--wait")
+    assert "was ended by Dagster" in said.output
+    assert said.exit_code == 0, said.output
+    assert "Nothing has to run." in activeuf("recover", "n-6").output
