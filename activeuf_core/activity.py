@@ -40,6 +40,7 @@ class Activity:
         self._jobs: dict[str, Job | None] = {}
         self._live: dict[str, Job] = {}
         self._stamp: list[int] = []
+        self._is_being_written = False
         self._tokens: set[str] = set()
         self._wave_of: dict[str, str] = {}
         self._reads: dict[Target, str] = {}
@@ -61,17 +62,25 @@ class Activity:
         none came since.
         """
         stamp = [_changed(self.layout.runs), _changed(self.layout.slurm)]
-        if stamp == self._stamp and None not in self._jobs.values():
+        if stamp == self._stamp and not self._is_being_written:
             return
         self._stamp = stamp
         for token in set(_names(self.layout.slurm)) - self._tokens:
             if wave := self._ledger.read(token):
                 self._tokens.add(token)
                 self._wave_of |= dict.fromkeys(wave.job_ids, token)
+        maybe = dict(self._live)  # what has ended stays so
+        self._is_being_written = False
         for job_id in _names(self.layout.runs):
-            if self._jobs.get(job_id) is None:  # job.json is written after the folder
-                self._jobs[job_id] = _job(RunFolder(self.layout.run(job_id)))
-        self._live = {key: job for key, job in self.jobs.items() if not self.has_ended(job)}
+            if self._jobs.get(job_id) is not None:
+                continue
+            run = RunFolder(self.layout.run(job_id))
+            job = self._jobs[job_id] = _job(run)
+            if job is not None:
+                maybe[job_id] = job
+            elif time.time() - last_sign(run.path) < LEASE_S:  # job.json follows its folder
+                self._is_being_written = True
+        self._live = {key: job for key, job in maybe.items() if not self.has_ended(job)}
         self._makes = {
             (unit.asset, unit.fingerprint): job.job_id
             for job in self._live.values()

@@ -42,6 +42,7 @@ from activeuf_core.slurm.waves import Ledger
 Kind = Literal["artifacts", "trash", "checkpoints", "runs", "records", "waves"]
 KINDS: tuple[Kind, ...] = ("artifacts", "trash", "checkpoints", "runs", "records", "waves")
 DAY_S = 86_400.0
+PERHAPS_ANOTHERS = "another config folder may"
 RUN_DAYS = 14.0
 """How long the log of a job is kept that made nothing, or whose artifact is gone."""
 
@@ -108,6 +109,7 @@ class Collector:
         self.rules = rules
         self._hold = hold
         self._attempts = Attempts(store.layout)
+        self._named: set[str] | None = None
 
     # ------------------------------------------------------------------------- finding
 
@@ -134,7 +136,7 @@ class Collector:
         if not orphan.is_certain:
             kept = IN_WORDS[orphan.why]
         elif orphan.why == "unknown partition" and not self._is_nobodys():
-            kept = "no config file declares its partition: another config folder may"
+            kept = PERHAPS_ANOTHERS
         return Garbage(
             kind="artifacts",
             name=f"{orphan.asset}/{orphan.fingerprint}",
@@ -299,12 +301,14 @@ class Collector:
 
     def _second_look(self, one: Garbage) -> str:
         """Return why something stays, as far as things have changed since it was found."""
+        if one.kind == "waves":
+            if self._named is None:  # the attempts that were to go have gone by now
+                self._named = self._waves_named(lambda target: True)
+            return "an attempt names it" if one.name in self._named else ""
+        if one.target is None:  # a job that has ended
+            return ""
         self.activity.refresh()
-        if one.kind == "waves" and one.name in self._waves_named(lambda target: True):
-            return "an attempt names it"
-        if one.kind == "runs" and one.name in self.activity.live:
-            return "it is at work"
-        return self._reason_to_keep(one.target) if one.target else ""
+        return self._reason_to_keep(one.target)
 
     def _set_aside(self, paths: Sequence[Path]) -> list[Path]:
         """Rename into the trash: what is deleted piece by piece is seen by nobody."""

@@ -196,7 +196,9 @@ def _tell(found: Sequence[Outcome], experiment: str, *, dry_run: bool) -> None:
         console.print(f"Nothing there is for {escape(experiment)}.")
         return
     colours = {"refused": "red", "there already": "dim"}
-    table = Table("asset", "partition", "state", "why", "from", box=None)
+    table = Table("asset", "partition", "state", box=None)
+    for column in ("why", "from"):
+        table.add_column(column, overflow="fold")
     for one in found:
         asset, partition = one.offer.node
         state = f"[{colours.get(one.state, 'green')}]{one.state}"

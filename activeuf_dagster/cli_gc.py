@@ -18,7 +18,16 @@ from activeuf_core.activity import Activity
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.catalog import Catalog
 from activeuf_core.errors import ConfigError, choose_from
-from activeuf_core.garbage import KINDS, Collector, Garbage, Hold, Kind, Rules, drop_dead_links
+from activeuf_core.garbage import (
+    KINDS,
+    PERHAPS_ANOTHERS,
+    Collector,
+    Garbage,
+    Hold,
+    Kind,
+    Rules,
+    drop_dead_links,
+)
 from activeuf_core.recipes import RecipeBook
 from activeuf_core.references import orphans, recipes_of, referenced
 from activeuf_dagster.instance import ensure_instance
@@ -194,7 +203,7 @@ def _tell_removal(
         console.print("\nThere is nothing to remove.")
     for name, reason in refused.items():
         console.print(f"[yellow]{escape(name)} stays: {escape(reason)}")
-    if any("no config file declares" in one.kept for one in found):
+    if any(one.kept == PERHAPS_ANOTHERS for one in found):
         console.print(
             "Artifacts of partitions that no config file declares stay until --older-than DAYS is "
             "given, or --configs FOLDER for each other config folder that uses this home."
