@@ -29,6 +29,8 @@ from activeuf_core.stages import stage_of
 
 SETTLED = ("fresh", "unrecorded")
 """States of nodes for which nothing has to run."""
+FREE = ("missing", "stale", "broken")
+"""States of nodes that may be made along with what they read."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _may_wait(
     is_free = (
         wish.names(node)
         and node not in {**wish.busy, **wish.barred}
-        and one.state not in ("running", "failed")
+        and one.state in (*SETTLED, *FREE)
     )
     return is_free and all(other in chosen or facts[other].is_complete for other in one.needs)
 

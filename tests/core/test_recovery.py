@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
+from activeuf_core.plan import TO_RUN, State
 from activeuf_core.recipes import Node
 from activeuf_core.recovery import Fact, Recovery, Wish, decide
 
@@ -21,7 +26,7 @@ NEEDS = {
     SCORES: (),
     SUMMARY: (SCORES,),
 }
-MAY_READ = {SCORES: (GSM, BENCH)}
+MAY_READ: dict[Node, tuple[Node, ...]] = {SCORES: (GSM, BENCH)}
 
 
 def decided(wish: Wish | None = None, /, **states: str) -> Recovery:
@@ -123,3 +128,59 @@ def test_a_table_of_nothing_is_not_made() -> None:
     found = decided(Wish(assets=frozenset({"scores"})), **states)
     assert found.to_run == {}
     assert found.left_out[SCORES] == "missing, and nothing that it reads is there or is made"
+
+
+STATES: tuple[State, ...] = (*sorted(TO_RUN), "fresh", "unrecorded", "running", "blocked")
+
+
+def random_graph(chance: random.Random) -> dict[Node, Fact]:
+    """Return twenty nodes in random states, each reading some before it; as in a plan, nothing that
+    reads what is not there has failed, and what reads a blocked one is blocked.
+    """
+    facts: dict[Node, Fact] = {}
+    for number in range(20):
+        before = list(facts)
+        needs = tuple(chance.sample(before, min(len(before), chance.randint(0, 2))))
+        state = chance.choice(STATES)
+        if any(facts[other].state == "blocked" for other in needs):
+            state = "blocked"
+        elif state == "failed" and not all(facts[other].is_complete for other in needs):
+            state = "missing"
+        is_complete = state in ("fresh", "unrecorded")
+        facts["asset", f"{number:02d}"] = Fact(
+            state, "why", is_complete, state == "fresh", needs=needs
+        )
+    return facts
+
+
+def can_be_made(node: Node, facts: dict[Node, Fact], wish: Wish) -> bool:
+    """Whether a node can be made by this recovery; written down a second time."""
+    one = facts[node]
+    if one.is_complete:
+        return True
+    is_free = node not in wish.busy and one.state != "blocked"
+    is_wanted = one.state != "failed" or "failed" in wish.states
+    return is_free and is_wanted and all(can_be_made(other, facts, wish) for other in one.needs)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_of_any_graph_the_set_is_sufficient_and_minimal(seed: int) -> None:
+    chance = random.Random(seed)
+    facts = random_graph(chance)
+    states: frozenset[State] = frozenset(chance.sample(sorted(TO_RUN), chance.randint(1, 4)))
+    busy = dict.fromkeys(chance.sample(list(facts), 2), "backfill b")
+    wish = Wish(states, busy=busy)
+    chosen = decide(facts, wish).to_run
+    asked = {
+        node
+        for node, one in facts.items()
+        if one.state in states and not one.is_complete and can_be_made(node, facts, wish)
+    }
+    assert asked <= chosen.keys()
+    for node in chosen:
+        assert not facts[node].is_complete
+        assert can_be_made(node, facts, wish)
+        assert all(other in chosen or facts[other].is_complete for other in facts[node].needs)
+    needed = {other for node in chosen for other in facts[node].needs}
+    for node in chosen.keys() - asked - needed:  # then it waits for one that runs
+        assert any(other in chosen for other in facts[node].needs)
