@@ -105,9 +105,9 @@ class Point:
         if metric and metric.name not in report.names:
             text = f"{metric.name} was never reported, by which the sweep compares its points"
             return Outcome("failed", "; ".join([*report.trouble[:5], text]))
-        if not is_complete:
+        if report.trouble or not (is_complete or report.tracking_failed):
             return Outcome("failed", "; ".join(report.trouble[:5]))
-        return Outcome("complete")
+        return Outcome("complete", "but for wandb_summary" if report.tracking_failed else "")
 
     def abandon(self) -> str:
         """Cancel the point's jobs that nobody else waits for; return what became of them."""

@@ -50,6 +50,8 @@ class PointReport(logging.Handler):
         super().__init__()
         self.trouble: list[str] = []
         """What failed or was not tried, one line each."""
+        self.tracking_failed = False
+        """Whether the experiment's own W&B run could not be written, which costs no metric."""
         self.names: set[str] = set()
         """Everything that was told, by name."""
         self._run = wandb_run
@@ -81,6 +83,8 @@ class PointReport(logging.Handler):
                     self._follow(asset, self._in_the_making(asset, job_id))
             case Completed(recipe) if recipe.partition == self._experiment:
                 self._complete(recipe.asset, recipe.fingerprint)
+            case Failed(("wandb_summary", _)):
+                self.tracking_failed = True
             case Failed() | Blocked():
                 self.trouble.append(describe(event).splitlines()[0])
 

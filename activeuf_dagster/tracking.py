@@ -103,7 +103,9 @@ def _wandb(mode: str) -> Any:
             f"tracking is {mode}, but WANDB_API_KEY is not set. Set it, or "
             "ACTIVEUF_TRACKING=offline."
         )
-    config = {"wandb": {"config": {"api_key": key}}}
+    config: dict[str, Any] = {"wandb": {"config": {"api_key": key}}}
+    if host := os.environ.get("WANDB_BASE_URL"):  # the resource would go to wandb.ai all the same
+        config["wandb"]["config"]["host"] = host
     with dg.build_resources({"wandb": wandb_resource}, resource_config=config) as found:
         return found.wandb["sdk"]
 

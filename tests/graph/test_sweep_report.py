@@ -99,6 +99,13 @@ def test_failures_are_kept_as_reasons(project: Project) -> None:
     assert report.trouble == ["preference_dataset[exp-a]: FAILED (DataError): told to fail"]
 
 
+def test_a_failure_of_tracking_is_told_apart(project: Project) -> None:
+    report = PointReport(FakeRun(), project.book(), "exp-a")
+    tell(report, Failed(("wandb_summary", "exp-a"), Failure("CommError", "no way there")))
+    assert report.tracking_failed
+    assert report.trouble == []
+
+
 def test_scores_are_told_once(project: Project, tmp_path: Path) -> None:
     book = project.book()
     recipe = book.recipe("scores", "exp-a")

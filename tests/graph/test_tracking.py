@@ -16,6 +16,7 @@ from activeuf_core.evals.benchmarks import BENCHMARKS
 from activeuf_core.paths import METRICS, PROJECT, SCORES
 from activeuf_core.reporting.scores import means_of
 from activeuf_dagster.project import tracking_mode
+from tests.fakes.wandb_server import WandbServer
 
 
 @pytest.fixture
@@ -67,6 +68,19 @@ def test_an_offline_run_is_written_with_history_and_summary(unit: Path) -> None:
     assert record["history_rows"] == 2
     assert record["summary"]["DPO/Mean"] == 0.5
     assert list((unit.parent / "tracking" / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_an_online_run_goes_to_the_server_that_is_named(unit: Path) -> None:
+    body = read_json(unit)
+    body["runtime"]["tracking"] |= {"mode": "online", "project": "loop", "entity": "team"}
+    write_json(unit, body)
+    with WandbServer() as server:
+        done = summarize(unit, **server.variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [run] = server.runs.values()
+    assert run.display_name == "exp-a"
+    assert run.summary["DPO/Mean"] == 0.5
+    assert len(run.values_of("loss")) == 2
 
 
 def test_online_without_a_key_says_what_to_set(unit: Path) -> None:
