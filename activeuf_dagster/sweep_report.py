@@ -35,7 +35,7 @@ ROWS = "activeuf/rows/"
 
 
 @contextlib.contextmanager
-def _told_at_most(what: str) -> Iterator[None]:
+def _told_if_possible(what: str) -> Iterator[None]:
     """Let trouble with W&B, or with what is told, stop nothing: the engine runs above us."""
     try:
         yield
@@ -65,7 +65,7 @@ class PointReport(logging.Handler):
         """Tell what an event says."""
         event = getattr(record, "event", None)
         if event is not None:
-            with _told_at_most(describe(event)):
+            with _told_if_possible(describe(event)):
                 self._hear(event)
 
     def finish(self) -> None:
@@ -73,7 +73,7 @@ class PointReport(logging.Handler):
         for asset in (*CURVES, "scores"):
             recipe = self._current(asset)
             if self.book.store.inspect(asset, recipe.fingerprint).is_complete:
-                with _told_at_most(label(recipe.node)):
+                with _told_if_possible(label(recipe.node)):
                     self._complete(asset, recipe.fingerprint)
 
     def _hear(self, event: Event) -> None:
