@@ -71,12 +71,19 @@ class ExpectedBook(RecipeBook):
             inputs={name: sorted(prints.values()) for name, prints in inputs.items()},
         )
 
-    def full_config(self, asset: str, partition: str) -> Mapping[str, Any]:
-        """Return a node's whole config, as its manifest will hold it."""
+    def configs_beside(
+        self, asset: str, partition: str, before: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return an earlier whole config of a node and the one of now, without what is no part of
+        a recipe: settings of speed, and those that are new and have their defaults.
+        """
         stage = stage_of(asset)
         if stage.dimension == "none":  # it has none in the files: it follows from its inputs
-            return self._config(stage, partition, self._inputs(stage, partition))
-        return self.catalog.resolved(asset, partition).full
+            return before, self._config(stage, partition, self._inputs(stage, partition))
+        now = self.catalog.resolved(asset, partition)
+        ignored = stage.config.not_in_recipe
+        old = {name: value for name, value in before.items() if name not in ignored}
+        return old, _known_or_told(now.full, old, now.identity)
 
     def is_there(self, asset: str, partition: str) -> bool:
         """Whether a node is or will be there, for whoever reads it as an optional input."""
@@ -138,3 +145,18 @@ class ExpectedBook(RecipeBook):
                 names = []
             found = self._reruns[asset] = frozenset(name.partition(".")[0] for name in names)
         return found
+
+
+def _known_or_told(
+    full: Mapping[str, Any], before: Mapping[str, Any], identity: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the settings that an earlier config has too, or that enter the fingerprint."""
+    found: dict[str, Any] = {}
+    for name, value in full.items():
+        old, told = before.get(name), identity.get(name)
+        if name not in before and name not in identity:
+            continue
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            value = _known_or_told(value, old, told if isinstance(told, Mapping) else {})
+        found[name] = value
+    return found

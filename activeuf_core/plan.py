@@ -239,7 +239,7 @@ def _stale(book: ExpectedBook, node: Node, archive: Archive, before: str, waits:
         changes = changes_between(
             past,
             book.made_from(*node),
-            lambda: (archive.config(node[0], before) or {}, book.full_config(*node)),
+            lambda: book.configs_beside(*node, archive.config(node[0], before) or {}),
         )
     reasons = [str(change) for change in changes[:SHOWN_CHANGES]]
     if len(changes) > len(reasons):

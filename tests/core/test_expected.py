@@ -77,4 +77,14 @@ def test_what_a_node_is_made_from_is_what_its_manifest_says(plain: RecipeBook) -
     publish(plain, GSM8K)
     book = expected(plain)
     assert book.index.past(*GSM8K[:1], book.fingerprint(*GSM8K)) == book.made_from(*GSM8K)
-    assert book.full_config("leaderboard", "all") == plain.recipe("leaderboard", "all").config
+    board = ("leaderboard", "all")
+    assert book.configs_beside(*board, {})[1] == plain.recipe(*board).config
+
+
+def test_settings_beside_an_earlier_config_are_those_of_the_recipe(plain: RecipeBook) -> None:
+    features = ("features", "tiny")
+    full = dict(plain.catalog.resolved(*features).full)
+    del full["storage"]  # an earlier version did not have it
+    before, now = expected(plain).configs_beside(*features, {**full, "batch_size": 2})
+    assert before == now and "dtype" in now
+    assert not {"storage", "batch_size"} & now.keys()

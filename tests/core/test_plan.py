@@ -157,7 +157,7 @@ def test_a_table_of_nothing_is_blocked(book: ExpectedBook) -> None:
 
 
 def test_changes_name_keys_versions_and_inputs(book: ExpectedBook) -> None:
-    now, full = book.made_from(*DPO), book.full_config(*DPO)
+    now, full = book.made_from(*DPO), book.catalog.resolved(*DPO).full
     before = Past("0", 1, "another", {"preference_dataset": ["f" * 32]})
     old = {**full, "epochs": 9, "lora": {"rank": 4}}
     found = {one.what: one for one in changes_between(before, now, lambda: (old, full))}
@@ -169,7 +169,7 @@ def test_changes_name_keys_versions_and_inputs(book: ExpectedBook) -> None:
 
 
 def test_a_stale_node_says_what_changed_with_both_values(book: ExpectedBook) -> None:
-    full, old = book.full_config(*DPO), "0" * 32
+    full, old = book.catalog.resolved(*DPO).full, "0" * 32
     past = dataclasses.replace(book.made_from(*DPO), config_digest="another")
     archive = Archive({old: past}, {old: {**full, "epochs": 9}})
     known = knowledge(book, (LOOP,), archive=archive)
