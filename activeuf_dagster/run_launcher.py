@@ -5,7 +5,7 @@ Dagster's own launcher (1.13.27) has no health check, so a run whose worker died
 code server stays STARTED for ever, also with run monitoring on. And it cancels a run through the
 code server that started it; a worker that outlived that server never hears of it.
 
-In: the worker's pid, which Dagster notes in the run's events, and the tag `activeuf/host`.
+In: the worker's pid, which Dagster notes in the run's events, and a hidden tag.
 Out: what run monitoring acts on. A dead worker's run is marked failed and, being no failed step,
 retried; the retry finds what is complete in the store and attaches to jobs that still run.
 Cost: one query of the event log and one read of /proc per running run and poll.
@@ -29,9 +29,12 @@ from dagster._core.launcher import (
     LaunchRunContext,
     WorkerStatus,
 )
+from dagster._core.storage.tags import HIDDEN_TAG_PREFIX
 
-HOST_TAG = "activeuf/host"
-"""Where the run's worker was started: `<host name> <boot id>`."""
+HOST_TAG = f"{HIDDEN_TAG_PREFIX}activeuf-host"
+"""Where the run's worker was started: `<host name> <boot id>`. Dagster hides such a tag; lists of
+runs would show this one and little else.
+"""
 NOTED = re.compile(r"(?:Started process for run|Executing steps in process) \(pid: (\d+)\)")
 """Events of Dagster 1.13.27 that hold the worker's pid: a launched run has both, a run in the
 foreground the second.
