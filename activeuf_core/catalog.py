@@ -56,6 +56,12 @@ _TRAINED_AND_SCORED = (
     *(row.asset for row in BENCHMARKS),
 )
 
+_SETTINGS = tuple(
+    stage.asset
+    for stage in STAGES
+    if stage.dimension == "experiment" and stage.asset != "wandb_summary"
+)
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -109,6 +115,7 @@ class Catalog:
         self._references = references
         self._resolved: dict[tuple[str, str], Resolved] = {}
         self._of_section: dict[str, Resolved] = {}
+        self._settings: dict[str, str] = {}
         self._dataset_of_member = {
             member_key(dataset, member): dataset
             for dataset, file in self.datasets.items()
@@ -216,17 +223,18 @@ class Catalog:
 
         Raises: ConfigError for a partition that no file declares, or a config that is wrong.
         """
-        key = (asset, partition)
-        if key not in self._resolved:
-            if partition not in self._known(stage_of(asset).dimension):
-                known = choose_from(partition, self.partitions(asset))
-                raise ConfigError(f"{asset} has no partition {partition!r}; {known}.")
-            section, where = self._section(stage_of(asset), partition)
-            same = f"{asset} {section!r}"
-            if same not in self._of_section:  # most points of a sweep share most sections
-                self._of_section[same] = self._resolve(stage_of(asset).config, section, where)
-            self._resolved[key] = self._of_section[same]
-        return self._resolved[key]
+        found = self._resolved.get((asset, partition))
+        if found is not None:
+            return found
+        if partition not in self._known(stage_of(asset).dimension):
+            known = choose_from(partition, self.partitions(asset))
+            raise ConfigError(f"{asset} has no partition {partition!r}; {known}.")
+        section, where = self._section(stage_of(asset), partition)
+        same = f"{asset} {section!r}"
+        if same not in self._of_section:  # most points of a sweep share most sections
+            self._of_section[same] = self._resolve(stage_of(asset).config, section, where)
+        found = self._resolved[asset, partition] = self._of_section[same]
+        return found
 
     def config(self, asset: str, partition: str) -> Mapping[str, Any]:
         """Return the part of a stage's config that enters the fingerprint."""
@@ -251,12 +259,10 @@ class Catalog:
 
     def _settings_but_seeds(self, experiment: str) -> str:
         """Return a digest of all that an experiment sets but its seeds."""
-        texts = [
-            self.resolved(stage.asset, experiment).text_but_seed
-            for stage in STAGES
-            if stage.dimension == "experiment" and stage.asset != "wandb_summary"
-        ]
-        return digest_of_text(f"[{','.join(texts)}]")
+        if experiment not in self._settings:
+            texts = [self.resolved(asset, experiment).text_but_seed for asset in _SETTINGS]
+            self._settings[experiment] = digest_of_text(f"[{','.join(texts)}]")
+        return self._settings[experiment]
 
     def _resolve(
         self, model: type[StrictModel], section: Mapping[str, Any], where: str

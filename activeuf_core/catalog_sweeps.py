@@ -8,6 +8,7 @@ an agent suggested are experiments of their sweep too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,13 +113,21 @@ class _Points:
 
     def without_ignored(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Return a point without the swept parameters that its methods do not have."""
+        if not self._swept_sections:
+            return dict(point)
         file = self.file(point)
-        ignored = [name for asset in SECTIONS for name in self._unknown(asset, file)]
+        ignored = [name for asset in self._swept_sections for name in self._unknown(asset, file)]
         return {
             name: value
             for name, value in point.items()
             if name not in self.sweep.swept or name not in ignored
         }
+
+    @functools.cached_property
+    def _swept_sections(self) -> tuple[str, ...]:
+        """The assets whose settings differ between points."""
+        swept = {name.partition(".")[0] for name in self.sweep.swept}
+        return tuple(asset for asset, section in SECTIONS.items() if section in swept)
 
     def _unknown(self, asset: str, file: ExperimentFile) -> tuple[str, ...]:
         section = file.section(asset, "")
