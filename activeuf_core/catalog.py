@@ -216,6 +216,8 @@ class Catalog:
         if above == stage.dimension:
             return (partition,)
         dataset = self.dataset_of(stage.dimension, partition)
+        if asset == "annotations" and self.datasets[dataset].is_lazy:
+            return ()  # the loop has those completions judged that it selects
         return (dataset,) if above == "dataset" else self.members_of(dataset)
 
     def resolved(self, asset: str, partition: str) -> Resolved:
@@ -277,7 +279,11 @@ class Catalog:
         """Return a stage's section as its file gives it, and where that is."""
         if stage.dimension == "experiment":
             file = self.experiments[partition]
-            return file.section(stage.asset, partition), f"{file.path} ({stage.asset})"
+            section = file.section(stage.asset, partition)
+            dataset_file = self.datasets.get(file.dataset)
+            if stage.asset == "preference_dataset" and dataset_file and dataset_file.is_lazy:
+                section |= {"judging": "lazy", "judge": dataset_file.body.judge}
+            return section, f"{file.path} ({stage.asset})"
         if stage.dimension == "none":
             return self.leaderboard_config({}), "leaderboard.yaml"
         dataset = self.dataset_of(stage.dimension, partition)

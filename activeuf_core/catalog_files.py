@@ -17,7 +17,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -69,6 +69,10 @@ class DatasetBody(StrictModel):
     model_pool: dict[str, dict[str, Any] | None] = Field(min_length=1)
     """Member name → what differs for this member; null: nothing."""
     judge: dict[str, Any]
+    judging: Literal["eager", "lazy"] = "eager"
+    """`eager`: every completion is judged before the loops begin. `lazy`: each loop has those
+    judged that it selects, and the annotations are made for nobody.
+    """
     candidate_pool: dict[str, Any] = Field(default_factory=dict)
     features: dict[str, Any]
 
@@ -108,6 +112,11 @@ class DatasetFile:
         """The pool's members."""
         return self.body.model_pool
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether completions are judged only when a loop selects them."""
+        return self.body.judging == "lazy"
+
     def section(self, asset: str, member: str) -> dict[str, Any]:
         """Return the section of a stage; of completions, the one of a member."""
         if asset == "completions":
@@ -117,6 +126,8 @@ class DatasetFile:
             return {"mode": mode, **source, **own, "member": member}
         if asset == "annotations":
             return {"judge": self.body.judge}
+        if asset == "candidate_pool" and self.is_lazy:
+            return {**self.body.candidate_pool, "judging": "lazy"}
         return dict(getattr(self.body, asset))
 
 

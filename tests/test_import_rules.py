@@ -32,6 +32,7 @@ MAY_READ = {
     ("adoption", "activeuf_core.evals.benchmarks"),
     ("launchers", "activeuf_core.slurm"),
     ("loop", "activeuf_core.acquisition"),
+    ("loop", "activeuf_core.annotations"),
     ("loop", "activeuf_core.enn"),
     ("reporting", "activeuf_core.evals.benchmarks"),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from activeuf_core.config import StrictModel
@@ -15,4 +17,8 @@ class CandidatePoolConfig(StrictModel):
     drop_empty: bool = True
     """Leave out completions without a visible character."""
     drop_unrated: bool = True
-    """Leave out completions without an overall score: no comparison with one can be labelled."""
+    """Leave out completions without an overall score: no comparison with one can be labelled. Of no
+    effect when judging is lazy: nothing is rated yet."""
+    judging: Literal["eager", "lazy"] = "eager"
+    """The dataset's: `lazy`, the pool has no ratings, because the loop has those completions judged
+    that it selects."""

@@ -1,6 +1,7 @@
 """The stage `candidate_pool`: per prompt, the completions of all members with their annotations.
 
-In: `prompts.parquet`, and of every member `completions.parquet` and `annotations.parquet`. Out:
+In: `prompts.parquet`, and of every member `completions.parquet` and, unless judging is lazy,
+`annotations.parquet`. Out:
 `candidates.parquet` (CANDIDATE), the rows of a prompt adjacent, prompts in their order, models
 alphabetical; a plot of the models. All files are read in step (`members.py`) and written in groups,
 so that memory stays flat.
@@ -69,7 +70,8 @@ class Pool:
         if self._config.drop_empty and not completion["completion"].strip():
             self.counts["dropped_blank"] += 1
             return False
-        if self._config.drop_unrated and annotation["overall_score"] is None:
+        drops_unrated = self._config.drop_unrated and self._config.judging == "eager"
+        if drops_unrated and annotation["overall_score"] is None:
             self.counts["dropped_unrated"] += 1
             return False
         return True
@@ -78,7 +80,8 @@ class Pool:
 def run(context: StageContext) -> None:
     """Make the artifact `candidate_pool`."""
     config = context.config(CandidatePoolConfig)
-    members = open_members(context.inputs("completions"), context.inputs("annotations"))
+    annotations = None if config.judging == "lazy" else context.inputs("annotations")
+    members = open_members(context.inputs("completions"), annotations)
     pool = Pool(config, members)
     prompts = context.input("prompts") / paths.PROMPTS
     target = context.output / paths.CANDIDATES
@@ -192,7 +195,9 @@ def _check(context: StageContext, pool: Pool) -> None:
     context.check(
         "length_bias",
         share <= MAX_LONGER_WINS,
-        f"The longer completion wins {share:.1%} of the pairs whose scores differ.",
+        f"The longer completion wins {share:.1%} of the pairs whose scores differ."
+        if seen.pairs
+        else "No pair is rated yet.",
         longer_wins_share=share,
         tied_share=seen.tied_share,
     )

@@ -21,14 +21,20 @@ Row = Mapping[str, Any]
 ROWS_AT_ONCE = 512
 """Rows that a cursor holds: 30 members then take 0.5 GB, with whole row groups 1.1 GB."""
 
+UNRATED: Row = {"ratings": "{}", "overall_score": None}
+"""Stands for the annotation of a completion that is judged later, if at all."""
+
 
 class Member:
     """A cursor over one member's rows; `model` is its name."""
 
-    def __init__(self, completions: Path, annotations: Path) -> None:
-        """Open both files. Raises: DataError when there are no rows."""
+    def __init__(self, completions: Path, annotations: Path | None) -> None:
+        """Open the files; without annotations every completion is unrated.
+
+        Raises: DataError when there are no rows.
+        """
         self._folder = completions.parent
-        self._rows = _in_step(completions, annotations)
+        self._rows = _in_step(completions, annotations) if annotations else _unrated(completions)
         self._next = next(self._rows, None)
         if self._next is None:
             raise DataError(f"{completions}: has no rows. Materialize completions again.")
@@ -58,15 +64,18 @@ class Member:
             )
 
 
-def open_members(completions: Mapping[str, Path], annotations: Mapping[str, Path]) -> list[Member]:
+def open_members(
+    completions: Mapping[str, Path], annotations: Mapping[str, Path] | None
+) -> list[Member]:
     """Open all members, in the alphabetical order of their names.
 
-    Args: both map a partition to its artifact's folder.
+    Args: both map a partition to its artifact's folder; annotations None: nothing is rated yet.
     Raises: DataError when the partitions differ, or two of them hold the same member.
     """
+    rated = completions if annotations is None else annotations
     for missing, has, lacks in (
-        (completions.keys() - annotations.keys(), "completions", "annotations"),
-        (annotations.keys() - completions.keys(), "annotations", "completions"),
+        (completions.keys() - rated.keys(), "completions", "annotations"),
+        (rated.keys() - completions.keys(), "annotations", "completions"),
     ):
         if missing:
             raise DataError(
@@ -75,7 +84,8 @@ def open_members(completions: Mapping[str, Path], annotations: Mapping[str, Path
     by_model: dict[str, str] = {}
     members = []
     for partition, folder in completions.items():
-        member = Member(folder / paths.COMPLETIONS, annotations[partition] / paths.ANNOTATIONS)
+        ratings = annotations[partition] / paths.ANNOTATIONS if annotations is not None else None
+        member = Member(folder / paths.COMPLETIONS, ratings)
         other = by_model.setdefault(member.model, partition)
         if other != partition:
             raise DataError(
@@ -101,6 +111,12 @@ def _in_step(completions: Path, annotations: Path) -> Iterator[tuple[Row, Row]]:
         raise DataError(
             f"{annotations}: has more rows than {completions}. Materialize annotations again."
         )
+
+
+def _unrated(completions: Path) -> Iterator[tuple[Row, Row]]:
+    """Read completions that nobody has judged yet."""
+    for completion in _rows(completions):
+        yield completion, UNRATED
 
 
 def _rows(path: Path) -> Iterator[Row]:

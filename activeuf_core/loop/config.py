@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from activeuf_core.acquisition.config import AcquisitionConfig
+from activeuf_core.annotations.config import Judge
 from activeuf_core.config import StrictModel
 from activeuf_core.enn.config import ENNConfig, RewardUncertaintyConfig
 
@@ -28,9 +29,33 @@ class LoopConfig(StrictModel):
     """Annotations that may be bought (a comparison costs two); null: a comparison per prompt."""
     ties: Literal["drop", "keep_first"] = "drop"
     """What happens to a comparison whose overall scores are equal."""
+    judging: Literal["eager", "lazy"] = "eager"
+    """The dataset's: `eager`, every completion was judged before the loop; `lazy`, the loop has
+    those judged that it selects."""
+    judge: Judge | None = None
+    """The dataset's judge, when judging is lazy."""
     checkpoint_every: int = Field(default=10, ge=1)
     """Batches between two checkpoints."""
     seed: int = 4
+
+    @model_validator(mode="after")
+    def _lazy_has_a_judge_that_costs(self) -> LoopConfig:
+        if (self.judging == "lazy") != (self.judge is not None):
+            raise ValueError("judging and judge are those of the dataset: set them there")
+        if self.judge is None:
+            return self
+        if self.judge.mode not in ("llm", "reward_model"):
+            raise ValueError(
+                f"judging: lazy saves nothing with the dataset's judge.mode {self.judge.mode!r}, "
+                "whose ratings cost nothing; allowed: llm, reward_model; or set judging: eager"
+            )
+        if self.acquisition.needs_scores:
+            raise ValueError(
+                f"acquisition.method {self.acquisition.method!r} ranks completions by the judge's "
+                "overall scores, so all of them must be judged before: set judging: eager for the "
+                "dataset, or choose another method"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

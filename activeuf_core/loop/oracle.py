@@ -3,7 +3,8 @@
 In: overall scores of pairs (N, 2), first and second selected; the annotations that may still be
 bought. Out: one `Outcome` per pair. A comparison costs two annotations. Nobody wins a tie by
 accident: `ties` decides, and ties are counted either way. A missing overall score is no
-annotation: it costs nothing and gives no comparison.
+annotation: it costs nothing and gives no comparison. The scores are there before, or are judged
+when a pair is about to be bought (`judging.py`): the labels are the same.
 Shapes: N pairs, in the order in which they are bought.
 """
 

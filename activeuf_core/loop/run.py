@@ -20,9 +20,11 @@ that a checkpoint holds, so a run that was killed ends with the same bytes as on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,8 @@ from safetensors.torch import save as to_bytes
 
 from activeuf_core import paths
 from activeuf_core.acquisition.registry import build as build_acquisition_function
+from activeuf_core.annotations.raters import open_rater
+from activeuf_core.config import identity_of
 from activeuf_core.enn.base import RewardEstimate
 from activeuf_core.enn.config import ENNConfig
 from activeuf_core.enn.registry import build as build_enn
@@ -41,6 +45,7 @@ from activeuf_core.loop import checkpoints, metrics, report
 from activeuf_core.loop.candidates import CandidateTable, read_candidates
 from activeuf_core.loop.config import LoopConfig
 from activeuf_core.loop.feature_map import FeatureMap
+from activeuf_core.loop.judging import ROWS, SCORES, LazyJudge, PoolTexts
 from activeuf_core.loop.oracle import ANNOTATIONS_PER_COMPARISON, Outcome
 from activeuf_core.loop.preferences import write_preferences
 from activeuf_core.loop.replay_buffer import ReplayBuffer
@@ -71,9 +76,12 @@ def run(context: StageContext) -> None:
     folder = context.input("features")
     table = read_candidates(pool)
     features = FeatureMap(folder / paths.FEATURES, folder / paths.FEATURE_INDEX, table)
-    loop = Loop(context, config, table, features)
-    loop.resume()
-    loop.run()
+    with _lazy_judge(context, config, pool, table) as judge:
+        loop = Loop(context, config, table, features, judge)
+        loop.resume()
+        loop.run()
+        if judge is not None:
+            context.add_metadata(**judge.facts())
     seen = write_preferences(
         context.output / paths.PREFERENCES, pool, table, loop.state.comparisons()
     )
@@ -85,6 +93,20 @@ def run(context: StageContext) -> None:
     checkpoints.discard(context.checkpoints)
 
 
+@contextlib.contextmanager
+def _lazy_judge(
+    context: StageContext, config: LoopConfig, pool: Path, table: CandidateTable
+) -> Iterator[LazyJudge | None]:
+    """Open the judge for as long as the loop runs; None when everything is judged already."""
+    if config.judge is None:
+        yield None
+        return
+    with open_rater(context, config.judge) as rater:
+        texts = PoolTexts(pool, table, context.checkpoints)
+        yield LazyJudge(table, texts, rater)
+        texts.remove()
+
+
 class Loop:
     """The loop and all that it holds: state, replay buffer, ENN."""
 
@@ -94,13 +116,15 @@ class Loop:
         config: LoopConfig,
         table: CandidateTable,
         features: FeatureMap,
+        judge: LazyJudge | None = None,
     ) -> None:
         self.context = context
         self.config = config
         self.table = table
         self.features = features
+        self.judge = judge
         self.order_P = generator(config.seed, "loop", "prompts").permutation(table.num_prompts)
-        self.recipe = digest_of([config.model_dump(mode="json"), table.digest()])
+        self.recipe = digest_of([identity_of(config), table.digest()])
         self.state = LoopState(self.recipe)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.enn = build_enn(config.enn, features.size, config.seed, device)
@@ -140,7 +164,10 @@ class Loop:
         if found is None:
             return
         self.state = found.state
-        self.enn.load_state_dict(load_file(found.enn))
+        tensors = load_file(found.enn)
+        if self.judge is not None:
+            self.judge.restore({name: tensors.pop(name).numpy() for name in (ROWS, SCORES)})
+        self.enn.load_state_dict(tensors)
         self._refill_buffer()
         for record in self.state.records:
             self._log(record)
@@ -177,6 +204,7 @@ class Loop:
             seed=self.config.seed,
             annotations_left=self.annotations_left(),
             ties=self.config.ties,
+            scores_of=self.judge.scores_of if self.judge else None,
         )
         values = metrics.batch_metrics(batch, step, estimate, self.table)
         comparisons = _comparisons(index, step, estimate)
@@ -251,7 +279,9 @@ class Loop:
             self.buffer.add(part, chosen, rejected)
 
     def _write_state(self, path: Path) -> None:
-        path.write_bytes(to_bytes(self._state()))
+        judged = self.judge.state() if self.judge else {}
+        tensors = {name: torch.from_numpy(array) for name, array in judged.items()}
+        path.write_bytes(to_bytes({**self._state(), **tensors}))
 
     def _state(self) -> dict[str, torch.Tensor]:
         """Return the ENN's tensors in the one memory layout that the file format knows."""

@@ -10,6 +10,7 @@ comparisons.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:  # the module imports torch, which a step does not need
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
+ScoresOf = Callable[[Ints, Bools, int | None], NDArray[np.float64]]
+"""From the rows of pairs, whether their texts are the same, and the annotations that are left, to
+overall scores: (N, 2), NaN where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +98,13 @@ def take_step(
     seed: int,
     annotations_left: int | None,
     ties: Literal["drop", "keep_first"],
+    scores_of: ScoresOf | None = None,
 ) -> Step:
     """Select a pair of each prompt and have it labelled, in the order of the batch.
 
     Prompts with fewer than two rated completions are left out if `function` reads scores, because
     it cannot rank what was not rated.
+    Args: scores_of: gives the overall scores of the selected pairs; None: they are in the table.
     Raises: DataError naming a prompt that `function` cannot work with.
     """
     usable_PC = batch.mask_PC
@@ -111,7 +117,11 @@ def take_step(
     rows_N2 = batch.row_PC[prompt_N[:, None], pair_N2]
     text_N2 = table.text_R[rows_N2]
     is_identical_N = text_N2[:, 0] == text_N2[:, 1]
-    labels = label(table.score_R[rows_N2], is_identical_N, annotations_left, ties)
+    if scores_of is None:
+        score_N2 = table.score_R[rows_N2]
+    else:
+        score_N2 = scores_of(rows_N2, is_identical_N, annotations_left)
+    labels = label(score_N2, is_identical_N, annotations_left, ties)
     judgements = _judgements(function, bounds, labels)
     return Step(
         prompt_N, pair_N2, rows_N2, labels, judgements, len(batch.prompt_ids) - len(prompt_N)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.catalog import Catalog
 from activeuf_core.errors import ConfigError
 from activeuf_core.paths import Layout
+from activeuf_core.recipes import RecipeBook
 from tests.graph.conftest import write_small_project
 
 
@@ -159,3 +161,61 @@ def test_the_seed_of_an_experiment_reaches_loop_and_trainings(folder: Path) -> N
         for a in ("preference_dataset", "dpo_model", "reward_model")
     }
     assert seeds == {ord("b")}
+
+
+def lazy(folder: Path, **judge: object) -> None:
+    models = folder / "configs/models.yaml"
+    change(models, judge={"hub": "some/judge", "revision": "abc"})
+    own = {"mode": "llm", "model": "judge", **judge}
+    change(folder / "configs/datasets/tiny.yaml", judging="lazy", judge=own)
+
+
+def test_lazy_judging_leaves_the_annotations_out_of_the_graph(folder: Path) -> None:
+    lazy(folder)
+    catalog = load(folder)
+    book = RecipeBook(catalog, ArtifactStore(Layout(folder / "home")))
+    assert book.recipe("candidate_pool", "tiny").inputs["annotations"] == {}
+    seen, frontier = set(), [("preference_dataset", "exp-a")]
+    while frontier:
+        seen |= set(frontier)
+        frontier = [above for node in frontier for above in book.upstream(*node)]
+    assert {asset for asset, _ in seen} == {
+        "preference_dataset",
+        "candidate_pool",
+        "features",
+        "completions",
+        "prompts",
+    }
+    loop = catalog.resolved("preference_dataset", "exp-a")
+    assert (loop.full["judging"], loop.full["judge"]["mode"]) == ("lazy", "llm")
+    assert loop.locations["judge"] == "some/judge@abc"
+
+
+def test_where_a_judge_is_served_makes_nothing_stale(folder: Path) -> None:
+    lazy(folder, server={"url": "http://one:8000/v1"})
+    before = load(folder).config("preference_dataset", "exp-a")
+    lazy(folder, server={"url": "http://two:8000/v1", "concurrency": 3})
+    assert load(folder).config("preference_dataset", "exp-a") == before
+    lazy(folder, server={"top_logprobs": 5})
+    assert load(folder).config("preference_dataset", "exp-a") != before
+
+
+def test_eager_written_out_changes_nothing(folder: Path) -> None:
+    book = RecipeBook(load(folder), ArtifactStore(Layout(folder / "home")))
+    before = book.recipe("preference_dataset", "exp-a").fingerprint
+    change(folder / "configs/datasets/tiny.yaml", judging="eager")
+    book = RecipeBook(load(folder), ArtifactStore(Layout(folder / "home")))
+    assert book.recipe("preference_dataset", "exp-a").fingerprint == before
+
+
+def test_lazy_judging_refuses_a_judge_that_costs_nothing(folder: Path) -> None:
+    change(folder / "configs/datasets/tiny.yaml", judging="lazy")
+    with pytest.raises(ConfigError, match=r"judging: lazy saves nothing .*judging: eager"):
+        load(folder)
+
+
+def test_lazy_judging_refuses_a_method_that_ranks_by_the_judge(folder: Path) -> None:
+    lazy(folder)
+    change(folder / "configs/experiments/exp-b.yaml", loop={"acquisition": {"method": "maxmin"}})
+    with pytest.raises(ConfigError, match=r"exp-b.*'maxmin' ranks completions"):
+        load(folder)

@@ -26,6 +26,8 @@ def join(make_context: Callable[..., StageContext], make_member: Any, prompts: P
     def join_members(members: dict[str, Any], **config: Any) -> StageContext:
         folders = {name: make_member(name, answers) for name, answers in members.items()}
         inputs = {"prompts": {"d": prompts}, "completions": folders, "annotations": folders}
+        if config.get("judging") == "lazy":
+            inputs["annotations"] = {}
         context = make_context("candidate_pool", config, inputs)
         run(context)
         return context
@@ -74,6 +76,14 @@ def test_kept_unrated_completion_has_a_null_and_joins_no_pair(join: Join) -> Non
     context = join({"a": A, "b": unrated}, drop_unrated=False)
     assert read_rows(context.output / paths.CANDIDATES)[1]["overall_score"] is None
     assert context.metadata["pairs"] == 1
+
+
+def test_lazy_judging_keeps_every_completion_unrated(join: Join) -> None:
+    context = join({"a": A, "b": B}, judging="lazy")
+    rows = read_rows(context.output / paths.CANDIDATES)
+    assert [(row["ratings"], row["overall_score"]) for row in rows] == [("{}", None)] * 4
+    assert (context.metadata["dropped_unrated"], context.metadata["pairs"]) == (0, 0)
+    assert all(passed(context).values())
 
 
 def test_figures_of_the_pool(join: Join) -> None:
