@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SHOWN, SHOWN_GROUPS = 3, 12
 """How many reasons are shown per asset, nodes per reason, and reasons in all."""
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S, PROGRESS_EVERY_S = 2.0, 5.0
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -173,10 +173,10 @@ class _Order:
     def _planned(self) -> Plan:
         from activeuf_dagster import recovering
 
-        for text in recovering.warnings(self.instance, self.project):
-            console.print(f"[yellow]Warning:[/] {escape(text)}")
         plan = recovering.make_plan(self.instance, self.project, self.experiments, self.wish)
         tell(plan)
+        for text in recovering.warnings(self.instance, self.project, plan):
+            console.print(f"[yellow]Warning:[/] {escape(text)}")
         return plan
 
     def _adopt(self, nodes: Sequence[Node]) -> int:
@@ -184,7 +184,7 @@ class _Order:
 
         if not nodes:
             return 0
-        count = recovering.adopt(self.instance, self.project, nodes)
+        count = recovering.adopt(self.instance, self.project, nodes, _every_few_seconds())
         console.print(f"{count} complete artifacts recorded; nothing was run for them.")
         return count
 
@@ -296,6 +296,19 @@ def _watch(ask: Callable[[], Backfill]) -> Backfill:
         if not now.is_open:
             return now
         time.sleep(LOOK_EVERY_S)
+
+
+def _every_few_seconds() -> Callable[[int, int], None]:
+    """Return what tells how many artifacts are recorded, now and then."""
+    last = time.monotonic()
+
+    def tell_progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > PROGRESS_EVERY_S:
+            last = time.monotonic()
+            console.print(f"{done} of {total} recorded", style="dim")
+
+    return tell_progress
 
 
 def _tell_who_plans(holder: str) -> None:

@@ -76,10 +76,13 @@ def busy(instance: dg.DagsterInstance, project: Project) -> dict[Node, str]:
     return found
 
 
-def warnings(instance: dg.DagsterInstance, project: Project) -> list[str]:
-    """Return what is wrong with backfills, and what to do."""
+def warnings(instance: dg.DagsterInstance, project: Project, plan: Plan) -> list[str]:
+    """Return what is wrong with open backfills, and, while there is something to run, why Dagster
+    ended the last recovery's; and what to do.
+    """
     said = unknown_targets(instance, project)
-    for last in backfill.recent_backfills(instance, {BY_TAG: "recover"})[:1]:
+    before = backfill.recent_backfills(instance, {BY_TAG: "recover"})[:1]
+    for last in before if plan.recovery.to_run else ():
         if last.status == "FAILED" and last.error:
             said.append(
                 f"the last recovery's backfill {last.backfill_id} was ended by Dagster: "

@@ -19,7 +19,7 @@ from activeuf_core.recipes import Node
 from activeuf_dagster import backfill
 from activeuf_dagster.code_location import build
 from activeuf_dagster.project import Project
-from activeuf_dagster.recovering import warnings
+from activeuf_dagster.recovering import unknown_targets
 from activeuf_dagster.sensor_switch import origin_of
 from tests.graph.test_recover import activeuf
 
@@ -84,7 +84,7 @@ def test_targets_that_no_file_declares_any_more_are_told(
 ) -> None:
     name = launched(instance, {("dpo_model", "exp-a"), ("dpo_model", "gone")})
     assert backfill.look(instance, name).unknown(project.catalog) == [("dpo_model", "gone")]
-    (text,) = warnings(instance, project)
+    (text,) = unknown_targets(instance, project)
     assert f"backfill {name} is open and has 1 targets that no config file" in text
 
 

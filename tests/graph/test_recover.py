@@ -164,6 +164,18 @@ def test_two_at_once_make_everything_once(folder: Path, monkeypatch: pytest.Monk
     assert sum("Nothing has to run." in text for text in said) == 1
 
 
+def test_what_an_orphaned_job_makes_is_waited_for_by_what_needs_it(folder: Path) -> None:
+    activeuf("recover", "exp-a", "--select", "preference_dataset")
+    project = Project.load()
+    dpo = project.book().recipe("dpo_model", "exp-a")
+    with project.book().store.claim(dpo.asset, dpo.fingerprint):
+        printed = json.loads(activeuf("recover", "exp-a", "--dry-run", "--json").stdout)
+        running = [row for row in printed["to_run"] if row["state"] == "running"]
+        assert [row["asset"] for row in running] == ["dpo_model"]
+        assert running[0]["why"].endswith("_score[exp-a] needs it")
+        assert to_run("exp-a", "--select", "dpo_model") == set()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
