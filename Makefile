@@ -14,7 +14,7 @@ MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
 SLURM_DEMO := $(HOME_FOLDER)/slurm-demo
 SANDBOX := slurm/sandbox
 
-.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm check format lock clean
+.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm bench-plan check format lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ chaos: setup slurm ## play the fault matrix on private clusters; ONLY='sbatch', 
 
 bench-slurm: setup slurm ## measure the SLURM launcher beside its peers; ARGS='--quick' or '--only sweep'
 	@$(BIN)/python -m benchmarks.slurm $(ARGS)
+
+bench-plan: setup ## measure activeuf plan on 10,000 and 100,000 asset partitions; ARGS=--quick
+	@$(BIN)/python -m benchmarks.plan $(ARGS)
 
 check: setup ## lint, format, types, style budget, code identity
 	@$(BIN)/ruff check .
