@@ -41,7 +41,7 @@ STATES: tuple[State, ...] = (
     "blocked",
 )
 TO_RUN: frozenset[State] = frozenset({"failed", "broken", "stale", "missing"})
-WILL_BE_THERE: frozenset[State] = TO_RUN | {"running"}
+WILL_BE_THERE: frozenset[State] = frozenset({*TO_RUN, "running"})
 ABSENT = "absent"
 UNRECORDED = "complete in the store, not recorded in Dagster"
 SHOWN_CHANGES = 3
@@ -268,6 +268,8 @@ def _blocked_by(
         status = above.get((asset, key))
         if status is not None and status.state == "blocked":
             return f"reads {asset}[{key}], which is blocked"
+        if status is not None and status.state in WILL_BE_THERE:
+            continue
         failed = knowledge.found[asset, book.fingerprint(asset, key)].failed_checks
         if failed:
             return f"{asset}[{key}] failed its blocking checks: {', '.join(failed)}"
