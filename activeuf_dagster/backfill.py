@@ -67,6 +67,11 @@ class Backfill:
         return self.status in {status.value for status in OPEN}
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether a person, or somebody's program, has ended it."""
+        return self.status in (BulkActionStatus.CANCELING.value, BulkActionStatus.CANCELED.value)
+
+    @property
     def on_the_way(self) -> frozenset[Node]:
         """What it is still going to make."""
         is_going_on = self.status == BulkActionStatus.REQUESTED.value

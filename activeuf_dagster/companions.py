@@ -52,7 +52,12 @@ def terms_of(
     wanted = [node for node in found.targets if stage_of(node[0]).dimension in dimensions]
     with _Lead(layout.lead(backfill_id, "-".join(sorted(dimensions)))) as lead:
         companions = tuple(wanted) if lead.is_ours() else ()
-        yield Terms(companions=companions, failed_since=found.begun_at, may_submit=lead.is_ours)
+
+        def may_submit() -> bool:
+            """Whether we lead, and the backfill has not been cancelled meanwhile."""
+            return lead.is_ours() and not backfill.look(instance, backfill_id).is_cancelled
+
+        yield Terms(companions=companions, failed_since=found.begun_at, may_submit=may_submit)
 
 
 def _is_tried_again_by_a_person(run: dg.DagsterRun) -> bool:

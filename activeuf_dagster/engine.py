@@ -125,15 +125,15 @@ class Engine:
         finally:
             self._let_go(finished)
 
-    def cancel(self) -> list[str]:
-        """Cancel the jobs that make an own node, and return them; those of companions alone and
+    def cancel(self, *, companions: bool = False) -> list[str]:
+        """Cancel the jobs that make an own node, or also those of companions, and return them;
         those of another orchestrator go on. Raises: LaunchError when a launcher cannot be reached.
         """
         cancelled: list[str] = []
         for launcher in set(self.launchers.values()):
             mine = {
                 t.job_id
-                for node in self._own
+                for node in (self._nodes if companions else self._own)
                 if (t := self._nodes[node]).state == "running"
                 and t.launcher is launcher
                 and not t.is_attached

@@ -19,6 +19,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from activeuf_core.errors import LaunchError
+from activeuf_dagster import backfill
 from activeuf_dagster.engine import Engine
 
 log = logging.getLogger("activeuf.engine")
@@ -59,8 +60,8 @@ def is_cancelled(instance: dg.DagsterInstance, run_id: str) -> bool:
     ):
         return False
     backfill_id = run.tags.get(BACKFILL_ID_TAG)
-    backfill = instance.get_backfill(backfill_id) if backfill_id else None
-    return backfill is None or backfill.status not in FAILING
+    whole = instance.get_backfill(backfill_id) if backfill_id else None
+    return whole is None or whole.status not in FAILING
 
 
 class _Watchman:
@@ -79,9 +80,19 @@ class _Watchman:
             raise CancelledError(f"run {self._context.run.run_id} was cancelled")
 
 
+def is_whole_backfill_cancelled(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the backfill that a run belongs to was cancelled, and not only the run: then jobs of
+    its other runs end too, whichever of the runs has submitted them.
+    """
+    run = instance.get_run_by_id(run_id)
+    backfill_id = run.tags.get(BACKFILL_ID_TAG) if run else None
+    return backfill_id is not None and backfill.look(instance, backfill_id).is_cancelled
+
+
 def _cancel(context: dg.AssetExecutionContext, engine: Engine) -> None:
+    everything = is_whole_backfill_cancelled(context.instance, context.run.run_id)
     try:
-        cancelled = engine.cancel()
+        cancelled = engine.cancel(companions=everything)
     except LaunchError as error:
         context.log.error("The jobs could not be cancelled and go on: %s", error)
         return

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,9 +51,9 @@ class Desk:
         done = run_command("plan", SWEEP, "--select", ASSET, "--json")
         return {row["partition"]: row["state"] for row in json.loads(done)["nodes"]}
 
-    def wait_for_all_at_work(self) -> None:
-        """Wait until a payload works on every point."""
-        self.rig.wait_until(lambda: all(self.rig.workers((ASSET, point)) for point in POINTS))
+    def wait_for_all_at_work(self, points: Sequence[str] = POINTS) -> None:
+        """Wait until a payload works on every one of these points."""
+        self.rig.wait_until(lambda: all(self.rig.workers((ASSET, point)) for point in points))
 
     def slurm_id(self, point: str) -> str:
         """Return SLURM's id of the job that works on a point, `17_4` for a task of an array."""
@@ -99,10 +99,12 @@ def test_three_killed_jobs_are_made_again_by_clicking(desk: Desk) -> None:
     )
 
 
-def test_cancelling_a_backfill_cancels_its_jobs(desk: Desk) -> None:
+@pytest.mark.parametrize("words", [f"{SWEEP}-", "size=32"], ids=["one-run", "three-runs"])
+def test_cancelling_a_backfill_cancels_its_jobs(desk: Desk, words: str) -> None:
+    points = [point for point in POINTS if words in point]
     with opened("backfill-cancelled") as page:
-        launch(page, desk)
-        desk.wait_for_all_at_work()
+        launch(page, desk, words)
+        desk.wait_for_all_at_work(points)
         page.goto(f"{desk.url}/runs?view=backfills")
         page.get_by_text("View", exact=True).first.click()
         page.get_by_text("Partition selection").wait_for()
@@ -113,13 +115,16 @@ def test_cancelling_a_backfill_cancels_its_jobs(desk: Desk) -> None:
         desk.rig.wait_until(lambda: not desk.rig.left_over())
         wait_for(page, desk, Materializing=0, Missing=12)
         assert set(desk.planned().values()) == {"missing"}
-    assert Counter(job.state for job in desk.rig.jobs()) == {"CANCELLED": len(POINTS)}
+    assert Counter(job.state for job in desk.rig.jobs()) == {"CANCELLED": len(points)}
 
 
-def launch(page: Page, desk: Desk, only_failed_and_missing: int = 0) -> None:
-    """Start a backfill of the sweep by clicking: filter the partitions by the sweep's name, take
-    all that the filter leaves, or what of it is failed or missing, if so many are expected.
+def launch(
+    page: Page, desk: Desk, words: str = f"{SWEEP}-", only_failed_and_missing: int = 0
+) -> None:
+    """Start a backfill by clicking: filter the partitions by words, take all points that the filter
+    leaves, or what of them is failed or missing, if so many are expected.
     """
+    count = sum(words in point for point in POINTS)
     page.goto(desk.partitions)
     page.get_by_role("button", name="Materialize").first.click()
     everything = page.get_by_role("button", name="All", exact=True)
@@ -130,8 +135,8 @@ def launch(page: Page, desk: Desk, only_failed_and_missing: int = 0) -> None:
     everything.click()
     page.get_by_text(f"{IN_ALL} partitions selected", exact=True).click()
     page.get_by_text(f"Select all ({IN_ALL})").click()  # takes the mark off each
-    page.get_by_placeholder("Filter partitions").fill(f"{SWEEP}-")
-    page.get_by_text(f"Select all ({len(POINTS)})").click()
+    page.get_by_placeholder("Filter partitions").fill(words)
+    page.get_by_text(f"Select all ({count})").click()
     page.keyboard.press("Escape")
     if only_failed_and_missing:
         page.get_by_text("Backfill only failed and missing partitions within selection").click()

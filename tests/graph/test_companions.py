@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 from dagster._core.test_utils import create_run_for_test
 
@@ -17,6 +18,7 @@ from activeuf_dagster.code_location import build
 from activeuf_dagster.companions import terms_of
 from activeuf_dagster.engine import ALONE
 from activeuf_dagster.foreground import Wave, nodes_in, run_waves, waves
+from activeuf_dagster.interruption import is_whole_backfill_cancelled
 from activeuf_dagster.planning import nodes_of, statuses
 from activeuf_dagster.project import Launchers, Project
 from tests.fakes.launcher import InstantLauncher
@@ -62,6 +64,19 @@ def test_another_run_takes_over_when_the_first_is_gone(
         assert not terms.may_submit()
     assert terms.may_submit()
     waiting.__exit__(None, None, None)
+
+
+def test_nothing_is_submitted_for_a_cancelled_backfill(
+    on_disk: dg.DagsterInstance, project: Project
+) -> None:
+    run = run_of(on_disk, [A, C])
+    with terms_of(on_disk, run, [A], project.layout) as terms:
+        assert terms.may_submit()
+        one = on_disk.get_backfill(run.tags[BACKFILL_ID_TAG])
+        assert one is not None
+        on_disk.update_backfill(one.with_status(BulkActionStatus.CANCELING))
+        assert not terms.may_submit()
+        assert is_whole_backfill_cancelled(on_disk, run.run_id)
 
 
 def test_other_kinds_of_partitions_do_not_wait(

@@ -280,6 +280,7 @@ def test_cancelling_leaves_the_jobs_of_companions_alone(
     jobs = [event for event in itertools.islice(events, 3) if isinstance(event, Submitted)]
     assert len(jobs) == 3
     assert engine.cancel() == [event.job_id for event in jobs if event.nodes == (own,)]
+    assert len(engine.cancel(companions=True)) == 3
 
 
 def test_twins_that_fail_together_count_once(folder: Path, launcher: InstantLauncher) -> None:
