@@ -7,13 +7,16 @@ as long as they are told; `scores` gives the means that a sweep compares. Standa
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import payload
-
+spec = importlib.util.spec_from_file_location("payload", Path(__file__).with_name("payload.py"))
+assert spec is not None and spec.loader is not None
+payload = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(payload)
 CURVES = ("preference_dataset", "dpo_model", "reward_model")
 MEANS = {"DPO/Mean": 0.25, "Rewardbench/Mean": 0.75, "Final Score/Mean": 0.5}
 plain_work = payload.work
@@ -32,5 +35,5 @@ def work(unit: dict[str, Any], folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    payload.work = work
+    vars(payload)["work"] = work
     sys.exit(payload.main())
