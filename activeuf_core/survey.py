@@ -24,6 +24,7 @@ from activeuf_core.paths import Layout, RunFolder
 from activeuf_core.plan import Knowledge
 from activeuf_core.recipes import Node
 from activeuf_core.references import referenced, size_of
+from activeuf_core.slurm.evidence import has_said_its_end
 from activeuf_core.slurm.waves import Ledger, Wave
 
 NEWEST_RUNS = 500
@@ -108,7 +109,7 @@ class _Running:
         if fingerprint in self._attempted.of(asset):
             latest = self._attempts.latest(asset, fingerprint)
             wave = self._wave(latest.wave) if latest else None
-            if latest and wave and not RunFolder(self._layout.run(latest.job_id)).ended.exists():
+            if latest and wave and not self._has_ended(latest):
                 return self._on_a_cluster(target, latest, wave)
         if f"{fingerprint}.lock" not in self._locked.of(asset):
             return None
@@ -121,6 +122,13 @@ class _Running:
             wave = self._ledger.read(token) if is_open else None
             self._waves[token] = (wave, self._ledger.slurm_id(token)) if wave else None
         return self._waves[token]
+
+    def _has_ended(self, attempt: Attempt) -> bool:
+        """Whether a job ended, by an orchestrator's word or its own: one that believed its stage's
+        failure may have left before it saw the job end.
+        """
+        run = RunFolder(self._layout.run(attempt.job_id))
+        return run.ended.exists() or has_said_its_end(run)
 
     def _on_a_cluster(self, target: Target, latest: Attempt, wave: _OpenWave) -> str:
         known, slurm_id = wave

@@ -73,6 +73,17 @@ def test_a_job_of_an_open_wave_runs_until_it_has_ended(
     assert known(store).running(target) is None
 
 
+def test_a_job_that_said_its_end_runs_no_more_though_nobody_closed_it(
+    store: ArtifactStore, target: Target
+) -> None:
+    open_attempt(store, target)
+    status = RunFolder(store.layout.run("job")).status
+    write_json(status, {"state": "running"})
+    assert known(store).running(target) == "job job, attempt 1"
+    write_json(status, {"state": "failed"})
+    assert known(store).running(target) is None
+
+
 def test_a_job_is_named_with_its_id_on_the_cluster_and_its_progress(
     store: ArtifactStore, target: Target
 ) -> None:
