@@ -14,7 +14,7 @@ MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
 SLURM_DEMO := $(HOME_FOLDER)/slurm-demo
 SANDBOX := slurm/sandbox
 
-.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm bench-plan check format lock clean
+.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm bench-plan bench-recovery check format lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -69,6 +69,9 @@ bench-slurm: setup slurm ## measure the SLURM launcher beside its peers; ARGS='-
 
 bench-plan: setup ## measure activeuf plan on 10,000 and 100,000 asset partitions; ARGS=--quick
 	@$(BIN)/python -m benchmarks.plan $(ARGS)
+
+bench-recovery: setup slurm ## count the jobs of a sweep that is recovered; ARGS='--partitions 100' or --foreground
+	@$(BIN)/python -m benchmarks.recovery $(ARGS)
 
 check: setup ## lint, format, types, style budget, code identity
 	@$(BIN)/ruff check .
