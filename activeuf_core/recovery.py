@@ -72,11 +72,16 @@ class Wish:
 
 @dataclass(frozen=True)
 class Recovery:
-    """What is to be done, upstream first. `left_out`: the rest that is not fresh, and why."""
+    """What is to be done, upstream first.
+
+    `left_out`: what is not fresh besides, was asked for or stands in the way of it, and why it is
+    left out. `not_asked`: the rest that is not fresh.
+    """
 
     to_run: Mapping[Node, str]
     to_record: tuple[Node, ...]
     left_out: Mapping[Node, str]
+    not_asked: tuple[Node, ...] = ()
 
 
 def facts_of(
@@ -115,12 +120,17 @@ def decide(facts: Mapping[Node, Fact], wish: Wish) -> Recovery:
         for node, one in facts.items()
         if one.is_complete and not one.is_recorded and node not in chosen
     ]
-    left_out = {
-        node: stuck.get(node) or _why_not(one, wish, node)
-        for node, one in facts.items()
-        if one.state not in SETTLED and node not in chosen
-    }
-    return Recovery(to_run, tuple(to_record), left_out)
+    left_out: dict[Node, str] = {}
+    not_asked: list[Node] = []
+    for node, one in facts.items():
+        if one.state in SETTLED or node in chosen:
+            continue
+        is_asked = one.state in wish.states or one.state == "running"
+        if wish.names(node) and (node in stuck or is_asked):
+            left_out[node] = stuck.get(node) or _why_not(one)
+        else:
+            not_asked.append(node)
+    return Recovery(to_run, tuple(to_record), left_out, tuple(not_asked))
 
 
 def _stuck(facts: Mapping[Node, Fact], wish: Wish) -> dict[Node, str]:
@@ -153,7 +163,8 @@ def _asked_for(
         is_open = not one.is_complete and node not in stuck
         reads = one.reads_something or any(other in chosen for other in one.may_read)
         if is_asked and is_open and reads:
-            chosen[node] = one.state if one.reason == one.state else f"{one.state}: {one.reason}"
+            said = one.reason.startswith(one.state)
+            chosen[node] = one.reason if said else f"{one.state}: {one.reason}"
     return chosen
 
 
@@ -191,16 +202,11 @@ def _add_what_is_needed(facts: Mapping[Node, Fact], chosen: dict[Node, str]) -> 
                     chosen.setdefault(other, f"{_label(node)} needs it")
 
 
-def _why_not(one: Fact, wish: Wish, node: Node) -> str:
+def _why_not(one: Fact) -> str:
+    """Return why a node that was asked for, and that could be made, is left out."""
     if one.is_complete:
         return f"complete, made from what exists; {one.reason}"
-    if one.state == "running":
-        return one.reason
-    if not one.reads_something:
-        return f"{one.state}, and nothing that it reads is there or is made"
-    if not wish.names(node):
-        return f"{one.state}, and {node[0]} was not asked for"
-    return f"{one.state}, which was not asked for: {one.reason}"
+    return one.reason if one.reads_something else "nothing that it reads is there or is made"
 
 
 def _label(node: Node) -> str:

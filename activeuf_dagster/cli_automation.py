@@ -76,9 +76,8 @@ def _tell_budget(project: Project, config: AutomationConfig) -> None:
         f"Launched: {today:.2f} GPU-hours in 24 hours (cap: {of_day}), {in_total:.2f} in total "
         f"(cap: {of_all}), {len(launches)} backfills."
     )
-    console.print(
-        f"Experiments: {', '.join(config.experiments)}; {project.configs}/automation.yaml"
-    )
+    names = ", ".join(config.experiments)
+    console.print(f"Experiments: {names} (change it in {project.configs}/automation.yaml).")
 
 
 def _turn(*, on: bool) -> None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 SHOWN, SHOWN_GROUPS = 3, 12
 """How many reasons are shown per asset, nodes per reason, and reasons in all."""
+LONGEST = 80
+"""Characters of a reason that are shown; `activeuf plan` shows all."""
 LOOK_EVERY_S, PROGRESS_EVERY_S = 2.0, 5.0
 console = Console(highlight=False, soft_wrap=True)
 
@@ -121,6 +123,7 @@ class _Outcome:
                 for (a, p), why in recovery.to_run.items()
             ],
             "left_out": _rows(recovery.left_out),
+            "not_asked": len(recovery.not_asked),
             "to_record": len(recovery.to_record),
             "recorded": self.recorded,
             "price": vars(self.plan.cost),
@@ -203,9 +206,11 @@ class _Order:
         self._tell_what_is_left(done)
 
     def _follow(self, done: _Outcome, wait: bool) -> None:
-        from activeuf_dagster.backfill import look
+        from activeuf_dagster.backfill import daemon_is_alive, look
 
         name = done.backfill_id
+        if not daemon_is_alive(self.instance):
+            console.print("No daemon lives: it begins when one is started (`activeuf ui`).")
         console.print(
             f"Backfill {name} of {len(done.plan.recovery.to_run)} partitions is with Dagster's "
             f"daemon, which looks every 30 s.\n"
@@ -260,6 +265,8 @@ def tell(plan: Plan) -> None:
     if recovery.left_out:
         console.print(f"{len(recovery.left_out)} are not fresh and left out:")
         _print_grouped(recovery.left_out)
+    if recovery.not_asked:
+        console.print(f"{len(recovery.not_asked)} more are not fresh and were not asked for.")
 
 
 def _print_grouped(reasons: Mapping[Node, str]) -> None:
@@ -277,8 +284,9 @@ def _print_grouped(reasons: Mapping[Node, str]) -> None:
 
 
 def _why(reasons: Sequence[str]) -> str:
-    """Return the most frequent reasons; what they say of their own partition is left out."""
-    counts = Counter(re.sub(r"\[[^\]]*\]", "", why) for why in reasons)
+    """Return the most frequent reasons, short and without the names of partitions."""
+    plain = (re.sub(r"(\w)\[[\w.=+-]+\]", r"\1", why) for why in reasons)
+    counts = Counter(why if len(why) <= LONGEST else f"{why[:LONGEST]}…" for why in plain)
     shown = [f"{why} ({n})" if n > 1 else why for why, n in counts.most_common(SHOWN)]
     more = f"; {len(counts) - SHOWN} other reasons" if len(counts) > SHOWN else ""
     return escape("; ".join(shown) + more)
