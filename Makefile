@@ -17,7 +17,7 @@ SANDBOX := slurm/sandbox
 .PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm bench-plan bench-recovery check format lock clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
 setup: ## make .venv from requirements.lock (nothing to do: 0.1 s)
 	@PYTHON='$(PYTHON)' scripts/setup.sh
