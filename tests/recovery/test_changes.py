@@ -154,6 +154,9 @@ def test_an_experiment_that_is_renamed_keeps_all_that_does_not_bear_its_name(wor
 
 
 def test_an_experiment_that_is_removed_concerns_the_leaderboard_only(world: World) -> None:
+    assert world.orphans() == 0
     world.experiment("exp-b").unlink()
+    own = nodes(("preference_dataset", "dpo_model", "reward_model", "leaderboard"), "exp-b")
+    assert world.orphans() == len(own | below("preference_dataset", "exp-b"))
     assert set(world.plan()) == nodes(stages._BY_ASSET, *set(EXPERIMENTS) - {"exp-b"})
     world.recovers_exactly({("leaderboard", "all")})

@@ -193,9 +193,16 @@ class World:
 
     def plan(self, *options: str) -> dict[Node, dict[str, Any]]:
         """Return what the plan says of every node, fresh ones too."""
-        done = CliRunner().invoke(app, ["plan", "--json", *options], catch_exceptions=False)
-        rows = json.loads(done.stdout)["nodes"]
+        rows = self._planned(*options)["nodes"]
         return {(row["asset"], row["partition"]): row for row in rows}
+
+    def orphans(self) -> int:
+        """Return how many artifacts no experiment refers to, as the plan says."""
+        return self._planned()["orphaned"]["artifacts"]
+
+    def _planned(self, *options: str) -> dict[str, Any]:
+        done = CliRunner().invoke(app, ["plan", "--json", *options], catch_exceptions=False)
+        return json.loads(done.stdout)
 
     def states(self, *options: str) -> dict[Node, str]:
         """Return the states of all nodes that are not fresh."""
