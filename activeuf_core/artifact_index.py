@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from activeuf_core.artifacts import ArtifactStore, Manifest
+from activeuf_core.artifacts import ArtifactStore, Manifest, read_json
 from activeuf_core.fingerprint import FINGERPRINT_LENGTH, digest_of
 from activeuf_core.paths import MANIFEST, Layout
 
@@ -120,6 +120,11 @@ class ArtifactIndex:
 
     def config(self, asset: str, fingerprint: str) -> Mapping[str, Any] | None:
         """Return the whole config of a complete artifact, None when there is no such artifact."""
+        shelf = self._shelf(asset)
+        entry = shelf.entries.get(fingerprint)
+        if entry is not None and entry.partition("\t")[0] == shelf.stamp(fingerprint):
+            body = read_json(self.layout.manifest(asset, fingerprint))  # sound when it was indexed
+            return body["config"]
         manifest = self._store.inspect(asset, fingerprint).manifest
         return manifest.config if manifest else None
 

@@ -85,6 +85,8 @@ def test_what_it_was_made_from_comes_from_the_index_too(
     past = ArtifactIndex(store.layout).past(*TARGET)
     assert past is not None and reads == []
     assert (past.version, past.generation, past.inputs) == ("1", 3, {"x": ["q"]})
+    assert ArtifactIndex(store.layout).config(*TARGET) == {"a": 1} and reads == []
+    assert ArtifactIndex(store.layout).config("prompts", "b" * 32) is None
 
 
 def edit_in_place(folder: Path) -> None:
