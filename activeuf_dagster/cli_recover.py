@@ -48,8 +48,11 @@ console = Console(highlight=False, soft_wrap=True)
 def recover(
     experiments: Annotated[
         list[str] | None,
-        typer.Argument(help="Experiments, sweeps or patterns such as 'demo-*' (default: all)."),
+        typer.Argument(help="Experiments, sweeps or patterns such as 'demo-*'."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All experiments, those of sweeps too.")
+    ] = False,
     select: Annotated[
         list[str] | None,
         typer.Option(help=f"These assets only, or {', '.join(SELECTIONS)}; may be repeated."),
@@ -90,6 +93,13 @@ def recover(
     console.stderr = as_json
     project = Project.load()
     wish = Wish(_states(only), assets_of(select or ()))
+    never_begun_too = not dry_run and "missing" in wish.states
+    if never_begun_too and bool(experiments) == everything:
+        raise ConfigError(
+            f"which of {len(project.catalog.experiments)} experiments? Name some, a sweep or a "
+            "pattern such as 'demo-*', or say --all. `--dry-run` says what would run; `--only "
+            "failed` needs no names."
+        )
     chosen = project.catalog.chosen(experiments)
     settings = _settings(project, cluster, max_parallel)
     ensure_instance(project.layout)

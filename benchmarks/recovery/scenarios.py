@@ -85,10 +85,10 @@ def lost_database(folder: Path, experiments: int) -> Iterator[Row]:
     shutil.rmtree(layout.dagster)
     runs = set(os.listdir(layout.runs)) if layout.runs.exists() else set()
     began = time.monotonic()
-    first = _activeuf(variables, "recover", "--foreground", "--json")
+    first = _activeuf(variables, "recover", "--all", "--foreground", "--json")
     took = time.monotonic() - began
     began = time.monotonic()
-    second = _activeuf(variables, "recover", "--foreground", "--json")
+    second = _activeuf(variables, "recover", "--all", "--foreground", "--json")
     again = time.monotonic() - began
     begun = set(os.listdir(layout.runs)) - runs if layout.runs.exists() else set()
     what = f"{experiments} finished experiments without a database: `recover`"
@@ -138,7 +138,7 @@ def _recover(project: BenchProject, *options: str) -> Step:
     """Recover one asset; return what that took."""
     waves = Layout(project.folder / "home").slurm
     before, began = _waves(waves), time.monotonic()
-    printed = _activeuf(project.environment, "recover", "--select", LOOP, "--json", *options)
+    printed = _activeuf(project.environment, "recover", "--all", "--select", LOOP, "--json", *options)
     seconds = time.monotonic() - began
     new = _waves(waves) - before
     jobs = [job for job in project.cluster.jobs_seen() if job.name in new]

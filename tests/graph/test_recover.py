@@ -93,15 +93,15 @@ def test_named_selections_are_the_scripts_of_old(folder: Path) -> None:
 def test_a_lost_database_is_recorded_again_and_nothing_runs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    activeuf("recover")
+    activeuf("recover", "--all")
     (folder / "another").mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "another"))
-    done = activeuf("recover", "--json")
+    done = activeuf("recover", "--all", "--json")
     printed = json.loads(done.stdout)
     assert (printed["to_run"], printed["recorded"], printed["to_record"]) == ([], 38, 38)
     with dg.DagsterInstance.get() as instance:
         assert instance.get_runs_count() == 0
-    assert json.loads(activeuf("recover", "--json").stdout)["to_record"] == 0
+    assert json.loads(activeuf("recover", "--all", "--json").stdout)["to_record"] == 0
 
 
 def test_runs_in_the_foreground_are_found_together(folder: Path) -> None:
@@ -181,7 +181,9 @@ def test_what_an_orphaned_job_makes_is_waited_for_by_what_needs_it(folder: Path)
     [
         (["--select", "evil"], "did you mean 'evals'"),
         (["--only", "frehs"], "unknown state 'frehs'"),
-        (["--max-parallel", "0"], "--max-parallel is 0; allowed: a number from 1"),
+        (["--all", "--max-parallel", "0"], "--max-parallel is 0; allowed: a number from 1"),
+        ([], "which of 3 experiments?"),
+        (["exp-a", "--all"], "which of 3 experiments?"),
         (["exp-z"], "unknown experiment 'exp-z'"),
     ],
 )

@@ -58,7 +58,7 @@ LIGHT = ("prompts", "completions", "annotations")
 HERE = ("scores", "wandb_summary", "leaderboard")
 """They run beside the orchestrator: no job."""
 ACTIVEUF = (sys.executable, "-m", "activeuf_dagster.cli")
-RECOVER = ("recover",)
+RECOVER = ("recover", "--all")
 NOTHING_TO_DO = ("fresh", "unrecorded")
 
 
