@@ -7,6 +7,7 @@ UI shows them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -27,6 +28,7 @@ RANGE_TAGS: tuple[str, str] = (
     "dagster/asset_partition_range_start",
     "dagster/asset_partition_range_end",
 )
+log = logging.getLogger("activeuf.engine")
 DEFAULTS = MaterializationConfig()
 NO_TAGS: Mapping[str, str] = {}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -145,8 +147,11 @@ def run_wave(
             run_config=config,
             raise_on_error=False,
         )
-    if not result.success and _was_interrupted(result):
-        raise KeyboardInterrupt
+    if not result.success:
+        if _was_interrupted(result):
+            raise KeyboardInterrupt
+        for text in _unexpected_errors(result):
+            log.error(text)
     return result.success
 
 
@@ -155,3 +160,11 @@ def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
         event.job_failure_data.failure_reason for event in result.all_events if event.is_job_failure
     ]
     return RunFailureReason.UNEXPECTED_TERMINATION in reasons
+
+
+def _unexpected_errors(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Return what ended steps other than partitions that failed, of which all was told before."""
+    steps = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    whole = [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
+    found = [error for error in (*steps, *whole) if error and error.cls_name != "Failure"]
+    return [f"The Dagster run ended with an error: {error.to_string()}" for error in found]

@@ -138,7 +138,9 @@ def _recover(project: BenchProject, *options: str) -> Step:
     """Recover one asset; return what that took."""
     waves = Layout(project.folder / "home").slurm
     before, began = _waves(waves), time.monotonic()
-    printed = _activeuf(project.environment, "recover", "--all", "--select", LOOP, "--json", *options)
+    printed = _activeuf(
+        project.environment, "recover", "--all", "--select", LOOP, "--json", *options
+    )
     seconds = time.monotonic() - began
     new = _waves(waves) - before
     jobs = [job for job in project.cluster.jobs_seen() if job.name in new]

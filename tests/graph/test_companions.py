@@ -154,3 +154,17 @@ def _target(project: Project, node: Node) -> tuple[str, str]:
 def test_the_nodes_of_a_wave(project: Project) -> None:
     wave = Wave(("dpo_model", "leaderboard"), "exp-a", "exp-b")
     assert nodes_in(wave, project) == [A, B, ("leaderboard", "all")]
+
+
+def test_an_error_that_is_no_failed_partition_is_told(
+    instance: dg.DagsterInstance,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def breaks(self: Project, cluster: str = "") -> Launchers:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(Project, "launchers", breaks)
+    assert not bring_up_to_date(project, instance, [("prompts", "tiny")])[0]
+    assert "the disk is gone" in caplog.text
