@@ -5,7 +5,7 @@ scores, in the table where `judging: eager` has had them from the start, so that
 the same. No more is judged than the budget can buy. Scores are part of the checkpoint: an
 interrupted loop asks for none of them twice, even without the judge's cache.
 Cost: the judge's; the texts are written once into a file that can be read at any row (as long as
-the texts themselves), 10 µs per row read.
+the texts themselves), 60 µs per row read.
 Shapes: N pairs, R candidate rows.
 """
 

@@ -87,6 +87,9 @@ def test_given_rating_outside_its_scale_fails_the_check(judged: Judged) -> None:
     settings = {"mode": "precomputed", "scale": [1, 5]}
     context = judged(settings, [{}] * 2, [{"given_rating": 3.0}, {"given_rating": 0.0}])
     assert not passed(context)["ratings_within_scale"]
+    told = next(c for c in context.checks if c["name"] == "ratings_within_scale")["description"]
+    assert told.startswith("1 completions have a rating outside the judge's scale (1 to 5)")
+    assert told.endswith("first {'given': 0.0} of 'm' for prompt 'p1'.")
 
 
 def test_given_rating_that_is_no_probability_is_named(judged: Judged) -> None:

@@ -125,12 +125,17 @@ def test_key_comes_from_the_environment_and_is_written_nowhere(
     ids=["500", "429", "garbage", "no choices", "truncated", "no probability"],
 )
 def test_failure_is_tried_again(
-    judged: Judged, judge_model: Path, server: Serve, failure: Any
+    judged: Judged,
+    judge_model: Path,
+    server: Serve,
+    failure: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     running = server(failure, failure, FOUR)
     context = judged(one(running.url), [{}], [{}], judge_model)
     assert scores(context) == [pytest.approx(4.05, abs=0.01)]
     assert context.metadata["requests_repeated"] == 2
+    assert caplog.text.count("asking again (1 so far)") == 1
 
 
 def test_retry_after_is_honoured(judged: Judged, judge_model: Path, server: Serve) -> None:
