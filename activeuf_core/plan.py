@@ -160,7 +160,7 @@ def price(found: Mapping[Node, Status], past: Mapping[Target, Look]) -> Price:
     """Return the price of running all that is to run; `past`: looks at artifacts of any age."""
     sums: dict[str, list[float]] = {}
     for (asset, _), look in past.items():
-        if look.is_complete:
+        if look.is_complete and look.seconds > 0:  # what was adopted took nothing here
             count = sums.setdefault(asset, [0.0, 0.0, 0.0])
             count[0] += 1
             count[1] += look.seconds
@@ -236,10 +236,15 @@ def _stale(book: ExpectedBook, node: Node, archive: Archive, before: str, waits:
     past = archive.past(node[0], before)
     changes: list[Change] = []
     if past is not None:
+        says_no_more = stage_of(node[0]).dimension == "none"  # than what the table is made from
         changes = changes_between(
             past,
             book.made_from(*node),
-            lambda: book.configs_beside(*node, archive.config(node[0], before) or {}),
+            lambda: (
+                ({}, {})
+                if says_no_more
+                else book.configs_beside(*node, archive.config(node[0], before) or {})
+            ),
         )
     reasons = [str(change) for change in changes[:SHOWN_CHANGES]]
     if len(changes) > len(reasons):
