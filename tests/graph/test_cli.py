@@ -66,7 +66,7 @@ def test_the_plan_names_the_key_that_changed_with_both_values(folder: Path) -> N
     assert rows["dpo_model"]["changes"] == [{"what": "epochs", "before": 3, "now": 7}]
     assert rows["reward_model"]["state"] == "fresh"
     assert rows["gsm8k_score"]["reason"].endswith("reads dpo_model[exp-a], which is not fresh")
-    assert rows["leaderboard"]["reason"].startswith("another scores;")
+    assert rows["leaderboard"]["reason"].startswith("scores: ")
 
 
 def test_the_plan_names_failures_and_how_often(
