@@ -45,6 +45,23 @@ LOOK_EVERY_S, PROGRESS_EVERY_S = 2.0, 5.0
 console = Console(highlight=False, soft_wrap=True)
 
 
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="Where jobs run: a file of configs/clusters (default: this machine).",
+        envvar="ACTIVEUF_CLUSTER",
+    ),
+]
+Daemon = Annotated[
+    bool | None,
+    typer.Option(
+        "--daemon/--foreground",
+        help="One backfill through Dagster's daemon, or runs in this process "
+        "(default: the daemon if one lives).",
+    ),
+]
+
+
 def recover(
     experiments: Annotated[
         list[str] | None,
@@ -67,21 +84,8 @@ def recover(
     max_parallel: Annotated[
         int | None, typer.Option(help="At most so many jobs at a time, over all runs.")
     ] = None,
-    cluster: Annotated[
-        str,
-        typer.Option(
-            help="Where jobs run: a file of configs/clusters (default: this machine).",
-            envvar="ACTIVEUF_CLUSTER",
-        ),
-    ] = "",
-    daemon: Annotated[
-        bool | None,
-        typer.Option(
-            "--daemon/--foreground",
-            help="One backfill through Dagster's daemon, or runs in this process "
-            "(default: the daemon if one lives).",
-        ),
-    ] = None,
+    cluster: Cluster = "",
+    daemon: Daemon = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the backfill to its end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

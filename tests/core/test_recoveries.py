@@ -26,12 +26,12 @@ with announced(Layout(Path(sys.argv[1])), [("dpo_model", "exp-a")]):
 
 def test_one_plans_at_a_time_and_the_other_is_told_who(tmp_path: Path) -> None:
     layout, told = Layout(tmp_path), []
-    with planning_alone(layout):
-        with (
-            pytest.raises(LaunchError, match=f"recovery of pid {os.getpid()} on .* more than 0 s"),
-            planning_alone(layout, on_wait=told.append, patience_s=0),
-        ):
-            pass
+    with (
+        planning_alone(layout),
+        pytest.raises(LaunchError, match=f"recovery of pid {os.getpid()} on .* more than 0 s"),
+        planning_alone(layout, on_wait=told.append, patience_s=0),
+    ):
+        pass
     with planning_alone(layout, patience_s=0):
         assert told == []
 
