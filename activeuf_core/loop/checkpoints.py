@@ -3,8 +3,9 @@
 In: a `LoopState` and a function that writes the ENN. Out: `batch-000120/` with state.json (the
 digests of the other files among it), comparisons.npy and the ENN's tensors. A folder is filled
 under another name, flushed, and renamed. A checkpoint that is torn, or that belongs to another
-recipe, is passed over with a warning: the loop then goes back further and arrives at the same
-bytes, only later.
+recipe, is set aside with a warning, under a name that does not count: the loop then goes back
+further and arrives at the same bytes, only later; and what it saves from there is not taken for
+older than what it passed over.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ log = logging.getLogger("activeuf")
 KEPT = 2
 PREFIX = "batch-"
 PARTIAL = ".partial-"
+SET_ASIDE = "unusable-"
 STATE = "state.json"
 COMPARISONS = "comparisons.npy"
 ENN = "enn.safetensors"
@@ -65,27 +67,38 @@ def save(folder: Path, state: LoopState, write_enn: Callable[[Path], object]) ->
 
 
 def load_latest(folder: Path, recipe: str) -> Checkpoint | None:
-    """Return the newest checkpoint that is whole and belongs to `recipe`, or None."""
+    """Return the newest checkpoint that is whole and belongs to `recipe`, or None.
+
+    Newer ones that cannot be used are renamed: none of them can stand in a later one's way.
+    """
     for candidate in _folders(folder):
         try:
             return _load(candidate, recipe)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            kept_as = candidate.with_name(f"{SET_ASIDE}{candidate.name}")
+            shutil.rmtree(kept_as, ignore_errors=True)
+            os.rename(candidate, kept_as)
             log.warning(
-                "%s: checkpoint cannot be used (%s); going back to an earlier one.",
+                "%s: checkpoint cannot be used (%s); kept as %s until the loop ends; going back "
+                "to an earlier one, or to the start.",
                 candidate,
                 error,
+                kept_as.name,
             )
     return None
 
 
 def discard(folder: Path) -> None:
     """Remove all checkpoints: the loop has ended and its result is written."""
-    for path in [*_folders(folder), *folder.glob(f"{PARTIAL}*")]:
+    aside = folder.glob(f"{SET_ASIDE}{PREFIX}*")
+    for path in [*_folders(folder), *aside, *folder.glob(f"{PARTIAL}*")]:
         shutil.rmtree(path)
 
 
 def _load(folder: Path, recipe: str) -> Checkpoint:
     body: Mapping[str, Any] = read_json(folder / STATE)
+    if set(body["files"]) != {COMPARISONS, ENN}:
+        raise ValueError(f"{STATE} names the files {body['files']}")
     for name, digest in body["files"].items():
         if file_sha256(folder / name) != digest:
             raise ValueError(f"{name} has other content than {STATE} says")

@@ -27,6 +27,11 @@ class LoopConfig(StrictModel):
     """The replay buffer holds this many batches of comparisons; the oldest leave first."""
     budget: int | None = Field(default=None, ge=2)
     """Annotations that may be bought (a comparison costs two); null: a comparison per prompt."""
+    prompt_selection: Literal["shuffled", "in_order", "most_uncertain"] = "shuffled"
+    """Which prompts come next: all in an order drawn once; all in the pool's order; or, of
+    `prompts_scored` drawn from those that are left, the ones with the widest bounds."""
+    prompts_scored: int | None = Field(default=None, ge=2)
+    """Prompts scored to choose a batch from; with `prompt_selection: most_uncertain` only."""
     ties: Literal["drop", "keep_first"] = "drop"
     """What happens to a comparison whose overall scores are equal."""
     judging: Literal["eager", "lazy"] = "eager"
@@ -37,6 +42,22 @@ class LoopConfig(StrictModel):
     checkpoint_every: int = Field(default=10, ge=1)
     """Batches between two checkpoints."""
     seed: int = 4
+
+    @model_validator(mode="after")
+    def _scoring_prompts_has_a_use(self) -> LoopConfig:
+        is_adaptive = self.prompt_selection == "most_uncertain"
+        if is_adaptive != (self.prompts_scored is not None):
+            raise ValueError(
+                f"prompt_selection is {self.prompt_selection!r} and prompts_scored "
+                f"{self.prompts_scored!r}: give both (most_uncertain, and for instance "
+                f"{8 * self.batch_size}) or neither"
+            )
+        if self.prompts_scored is not None and self.prompts_scored <= self.batch_size:
+            raise ValueError(
+                f"prompts_scored is {self.prompts_scored}, batch_size {self.batch_size}: there is "
+                "a choice only among more prompts than a batch has"
+            )
+        return self
 
     @model_validator(mode="after")
     def _lazy_has_a_judge_that_costs(self) -> LoopConfig:

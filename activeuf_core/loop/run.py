@@ -48,6 +48,7 @@ from activeuf_core.loop.feature_map import FeatureMap
 from activeuf_core.loop.judging import ROWS, SCORES, LazyJudge, PoolTexts
 from activeuf_core.loop.oracle import ANNOTATIONS_PER_COMPARISON, Outcome
 from activeuf_core.loop.preferences import write_preferences
+from activeuf_core.loop.prompt_order import TAKEN, PromptOrder, widest_bounds
 from activeuf_core.loop.replay_buffer import ReplayBuffer
 from activeuf_core.loop.state import COMPARISON, BatchRecord, LoopState
 from activeuf_core.loop.step import Batch, Step, gather, take_step
@@ -123,8 +124,8 @@ class Loop:
         self.table = table
         self.features = features
         self.judge = judge
-        self.order_P = generator(config.seed, "loop", "prompts").permutation(table.num_prompts)
-        self.recipe = digest_of([identity_of(config), table.digest()])
+        self.prompts = PromptOrder(config, table.num_prompts)
+        self.recipe = digest_of([identity_of(config), table.digest(), features.digest()])
         self.state = LoopState(self.recipe)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.enn = build_enn(config.enn, features.size, config.seed, device)
@@ -167,6 +168,9 @@ class Loop:
         tensors = load_file(found.enn)
         if self.judge is not None:
             self.judge.restore({name: tensors.pop(name).numpy() for name in (ROWS, SCORES)})
+        self.prompts.restore(
+            {name: tensors.pop(name).numpy() for name in (TAKEN,) if name in tensors}
+        )
         self.enn.load_state_dict(tensors)
         self._refill_buffer()
         for record in self.state.records:
@@ -192,8 +196,8 @@ class Loop:
 
     def do_batch(self, index: int) -> BatchRecord:
         """Score, acquire, label, and train on the result."""
-        first = index * self.config.batch_size
-        batch = gather(self.table, self.order_P[first : first + self.config.batch_size], index)
+        taken = self.prompts.take(index, self._uncertainty)
+        batch = gather(self.table, taken.prompts, index)
         features_PCD = self._features(batch)
         estimate = self.enn.bounds(features_PCD, batch.mask_PC)
         step = take_step(
@@ -206,7 +210,7 @@ class Loop:
             ties=self.config.ties,
             scores_of=self.judge.scores_of if self.judge else None,
         )
-        values = metrics.batch_metrics(batch, step, estimate, self.table)
+        values = taken.metrics | metrics.batch_metrics(batch, step, estimate, self.table)
         comparisons = _comparisons(index, step, estimate)
         values["annotations"] = float(self.state.annotations + step.labels.annotations)
         values |= self._train(comparisons, features_PCD, step)
@@ -231,6 +235,15 @@ class Loop:
             "feature_size": self.features.size,
         }
         path.write_bytes(to_bytes(heads, {"enn": json.dumps(about, sort_keys=True)}))
+
+    def _uncertainty(self, prompts: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Score prompts, no more than a batch at a time, to see how unsure the ENN is of each."""
+        found = []
+        for first in range(0, len(prompts), self.config.batch_size):
+            part = gather(self.table, prompts[first : first + self.config.batch_size], 0)
+            estimate = self.enn.bounds(self._features(part), part.mask_PC)
+            found.append(widest_bounds(estimate.lower_PC, estimate.upper_PC, part.mask_PC))
+        return np.concatenate(found)
 
     def _features(self, batch: Batch) -> NDArray[np.floating]:
         """Read the features of a batch, 0 where padding: (P, C, D)."""
@@ -279,8 +292,8 @@ class Loop:
             self.buffer.add(part, chosen, rejected)
 
     def _write_state(self, path: Path) -> None:
-        judged = self.judge.state() if self.judge else {}
-        tensors = {name: torch.from_numpy(array) for name, array in judged.items()}
+        arrays = self.prompts.state() | (self.judge.state() if self.judge else {})
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         path.write_bytes(to_bytes({**self._state(), **tensors}))
 
     def _state(self) -> dict[str, torch.Tensor]:

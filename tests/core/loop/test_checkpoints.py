@@ -65,6 +65,31 @@ def test_checkpoint_of_another_recipe_is_not_used(tmp_path: Path) -> None:
     assert checkpoints.load_latest(tmp_path, "another seed") is None
 
 
+def test_what_cannot_be_used_is_kept_aside_and_out_of_the_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_batches(tmp_path, 4)
+    with caplog.at_level(logging.WARNING):
+        assert checkpoints.load_latest(tmp_path, "another seed") is None
+    assert "kept as unusable-batch-000004" in caplog.text
+    state = LoopState("another seed")
+    state.append(BatchRecord(0, np.zeros(1, dtype=COMPARISON), 2, 2, 0, 0, 0, {}))
+    checkpoints.save(tmp_path, state, lambda path: path.write_text("heads"))
+    found = checkpoints.load_latest(tmp_path, "another seed")
+    assert found is not None and found.state.digest == state.digest
+    assert len(list(tmp_path.glob("unusable-*"))) == 2
+
+
+@pytest.mark.parametrize(
+    "body", ["[]", "{}", '{"batches": 3, "files": {}, "digest": ""}', "null", '{"files": 7}']
+)
+def test_state_of_another_form_sends_the_loop_back(tmp_path: Path, body: str) -> None:
+    save_batches(tmp_path, 2)
+    (tmp_path / "batch-000002" / "state.json").write_text(body)
+    found = checkpoints.load_latest(tmp_path, "recipe")
+    assert found is not None and found.state.next_batch == 1
+
+
 def test_torn_save_leaves_nothing_that_counts(tmp_path: Path) -> None:
     state = save_batches(tmp_path, 1)
 
@@ -81,6 +106,8 @@ def test_torn_save_leaves_nothing_that_counts(tmp_path: Path) -> None:
 
 
 def test_discard_leaves_an_empty_folder(tmp_path: Path) -> None:
+    save_batches(tmp_path, 2)
+    checkpoints.load_latest(tmp_path, "another seed")
     save_batches(tmp_path, 2)
     checkpoints.discard(tmp_path)
     assert list(tmp_path.iterdir()) == []

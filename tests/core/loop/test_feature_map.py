@@ -76,6 +76,19 @@ def test_features_of_another_pool_are_refused(pool: Any) -> None:
         FeatureMap(pool.matrix, pool.index, table)
 
 
+@pytest.mark.parametrize("change", ["value", "width", "type"])
+def test_digest_tells_features_apart(pool: Any, change: str) -> None:
+    before = open_map(pool).digest()
+    assert open_map(pool).digest() == before
+    if change == "value":
+        pool.features[9, 3] += 1
+    elif change == "width":
+        pool.features = pool.features[:, :-1]
+    else:
+        pool.features = pool.features.astype(np.float32)
+    assert open_map(pool).digest() != before
+
+
 def test_torn_file_is_named(pool: Any) -> None:
     pool.write()
     path = pool.matrix

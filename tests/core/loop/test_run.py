@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 from activeuf_core import paths
 from activeuf_core.errors import DataError
-from activeuf_core.loop import report
+from activeuf_core.loop import checkpoints, report
 from activeuf_core.loop.run import run
 from activeuf_core.schemas import read_rows
 from activeuf_core.stage import StageContext
@@ -51,6 +51,11 @@ def bytes_of(context: StageContext) -> dict[str, bytes]:
 
 def facts_of(context: StageContext) -> dict[str, Any]:
     return {name: value for name, value in context.metadata.items() if name not in HOURLESS}
+
+
+def checkpoints_of(context: StageContext) -> dict[str, bytes]:
+    files = (path for path in context.checkpoints.rglob("*") if path.is_file())
+    return {str(path.relative_to(context.checkpoints)): path.read_bytes() for path in files}
 
 
 def check_of(context: StageContext, name: str) -> dict[str, Any]:
@@ -98,8 +103,9 @@ def test_killed_at_any_batch_ends_with_the_same_bytes(undisturbed: Any, make_con
         {"enn": {"method": "bayesian_linear"}},
         {"replay_buffer_factor": 2},
         {"acquisition": {"method": "random"}, "budget": 57},
+        {"prompt_selection": "most_uncertain", "prompts_scored": 12},
     ],
-    ids=["between checkpoints", "bootstrap", "bayesian", "full buffer", "budget"],
+    ids=["between checkpoints", "bootstrap", "bayesian", "full buffer", "budget", "prompts"],
 )
 def test_killed_twice_ends_with_the_same_bytes(
     make_pool: Any, make_context: Any, changes: dict[str, Any]
@@ -112,6 +118,30 @@ def test_killed_twice_ends_with_the_same_bytes(
     resumed = make_context(pool, "resumed", **config)
     run(resumed)
     assert bytes_of(resumed) == bytes_of(reference)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"enn": {"method": "bayesian_linear"}},
+        {"prompt_selection": "most_uncertain", "prompts_scored": 9},
+    ],
+    ids=["drts", "bayesian", "prompts"],
+)
+def test_checkpoints_after_an_interruption_are_those_of_an_undisturbed_loop(
+    make_pool: Any, make_context: Any, changes: dict[str, Any]
+) -> None:
+    pool, config = make_pool(29).write(), {**SMALL, **changes}
+    whole = make_context(pool, "whole", **config)
+    kill_after(whole, 6)
+    expected = checkpoints_of(whole)
+    for batch in range(1, 6):
+        checkpoints.discard(whole.checkpoints)
+        kill_after(make_context(pool, f"killed-{batch}", **config), batch)
+        kill_after(make_context(pool, f"again-{batch}", **config), 6)
+        assert checkpoints_of(whole) == expected
+    run(make_context(pool, "end", **config))
 
 
 def test_truncated_checkpoint_costs_a_batch_not_the_result(
@@ -134,6 +164,33 @@ def test_checkpoint_of_another_seed_is_not_used(undisturbed: Any, make_context: 
     other = make_context(pool, "other", **SMALL, seed=5)
     run(other)
     assert "resumed_after_batches" not in other.metadata
+
+
+@pytest.mark.parametrize("change", ["width", "values"])
+def test_checkpoint_made_with_other_features_is_not_used(
+    make_pool: Any, make_context: Any, change: str
+) -> None:
+    pool = make_pool(29).write()
+    kill_after(make_context(pool, "killed", **SMALL), 4)
+    pool.features = pool.features[:, :-1] if change == "width" else -pool.features
+    pool.write()
+    kill_after(make_context(pool, "other", **SMALL), 2)
+    resumed = make_context(pool, "resumed", **SMALL)
+    run(resumed)
+    assert resumed.metadata["resumed_after_batches"] == 2
+    assert list(resumed.checkpoints.iterdir()) == []
+
+
+def test_error_leaves_the_checkpoint_of_what_was_bought(make_pool: Any, make_context: Any) -> None:
+    pool = make_pool(150)
+    pool.features[-1, 0] = float("nan")
+    context = make_context(pool.write(), **SMALL, prompt_selection="in_order")
+    with pytest.raises(DataError, match=r"'p0149', model 'm3'.*Materialize features again"):
+        run(context)
+    assert [path.name for path in sorted(context.checkpoints.iterdir())] == [
+        "batch-000028",
+        "batch-000029",
+    ]
 
 
 def test_finished_loop_leaves_no_checkpoint(undisturbed: Any) -> None:
@@ -161,6 +218,24 @@ def test_weights_are_heads_without_optimiser(undisturbed: Any) -> None:
         names, about = set(file.keys()), json.loads(file.metadata()["enn"])
     assert names == {"network.weights.0", "network.weights.1", "network.biases.0"}
     assert (about["feature_size"], about["config"]["num_heads"]) == (12, 6)
+
+
+def test_budget_goes_to_the_prompts_that_the_ensemble_is_least_sure_about(
+    make_pool: Any, make_context: Any
+) -> None:
+    pool = make_pool(60)
+    loud = {row["prompt_id"] for row in pool.rows if row["prompt_id"] >= "p0040"}
+    for place, row in enumerate(pool.rows):
+        pool.features[place] *= 3.0 if row["prompt_id"] in loud else 0.1
+    chosen = {"prompt_selection": "most_uncertain", "prompts_scored": 60, "budget": 20}
+    context = make_context(pool.write(), **SMALL, **chosen)
+    run(context)
+    bought = {row["prompt_id"] for row in read_rows(context.output / paths.PREFERENCES)}
+    assert len(bought) == 10 and bought <= loud
+    line = json.loads((context.output / paths.METRICS).read_text().splitlines()[0])
+    assert line["prompts_scored"] == 60
+    taken = line["mean_taken_prompt_uncertainty_per_batch"]
+    assert taken > 2 * line["mean_prompt_uncertainty_per_batch"]
 
 
 @pytest.mark.parametrize(("budget", "bought"), [(2, 2), (17, 16), (20, 20), (1000, 58)])
