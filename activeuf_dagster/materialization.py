@@ -201,7 +201,8 @@ def describe(event: Event) -> str:
             )
             return f"{label(recipe.node)}: complete, {how}"
         case Failed(node, failure):
-            return f"{label(node)}: FAILED ({failure.kind}): {failure.message}"
+            message = failure.message.removeprefix(f"{failure.kind}: ")
+            return f"{label(node)}: FAILED ({failure.kind}): {message}"
         case Attached(node, holder):
             return f"{label(node)}: {holder}; waiting for it"
         case Retried(node, job_id, successor, reason):

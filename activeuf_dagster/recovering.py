@@ -80,17 +80,32 @@ def warnings(instance: dg.DagsterInstance, project: Project, plan: Plan) -> list
     """Return what is wrong with open backfills, and, while there is something to run, why Dagster
     ended the last recovery's; and what to do.
     """
-    said = unknown_targets(instance, project)
+    said = [*unknown_targets(instance, project), *without_daemon(instance, plan)]
     before = backfill.recent_backfills(instance, {BY_TAG: "recover"})[:1]
-    for last in before if plan.recovery.to_run else ():
-        if last.status == "FAILED" and last.error:
-            said.append(
-                f"the last recovery's backfill {last.backfill_id} was ended by Dagster: "
-                f"{last.error.splitlines()[0]} If partitions are named that are new, its code "
-                "server has not read their files: reload it (in the UI: Deployment, Reload), or "
-                "recover with --foreground."
-            )
+    ended = [one for one in before if one.status == "FAILED" and one.error]
+    said += [
+        f"the last recovery's backfill {last.backfill_id} was ended by Dagster: "
+        f"{last.error.splitlines()[0]} If partitions are named that are new, its code server has "
+        "not read their files: reload it (in the UI: Deployment, Reload), or recover with "
+        "--foreground."
+        for last in (ended if plan.recovery.to_run else ())
+    ]
     return said
+
+
+def without_daemon(instance: dg.DagsterInstance, plan: Plan) -> list[str]:
+    """Return what to do about what is left to backfills that no daemon carries out."""
+    if not plan.recovery.left_out or backfill.daemon_is_alive(instance):
+        return []
+    reasons = set(plan.recovery.left_out.values())
+    names = [one.backfill_id for one in backfill.open_backfills(instance)]
+    return [
+        f"no daemon lives: backfill {name} stands still, and what it has still to make is left to "
+        "it. Start `activeuf ui`: there it goes on by itself, or can be cancelled (Runs, "
+        "Backfills), after which `activeuf recover` makes the rest."
+        for name in names
+        if any(f"in backfill {name}" in why for why in reasons)
+    ]
 
 
 def unknown_targets(instance: dg.DagsterInstance, project: Project) -> list[str]:

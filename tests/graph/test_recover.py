@@ -73,6 +73,7 @@ def test_a_failure_is_told_and_tried_again_with_what_waits_for_it(
     first = activeuf("recover", "exp-a")
     assert first.exit_code == 1
     assert "dpo_model[exp-a]: failed: DataError" in first.output
+    assert first.output.count("dpo_model[exp-a]: FAILED (DataError)") == 1
     scores = {"gsm8k_score", "minerva_math_score", "ifeval_score", "truthfulqa_score"}
     waits = {*scores, "dpo_model", "scores", "wandb_summary"}
     expected = {(asset, "exp-a") for asset in waits} | {("leaderboard", "all")}
@@ -115,8 +116,9 @@ def test_runs_in_the_foreground_are_found_together(folder: Path) -> None:
 def test_what_a_backfill_makes_is_not_launched_twice(folder: Path) -> None:
     first = activeuf("recover", "exp-a", "--daemon", "--max-parallel", "3")
     assert f"of {OF_EXPERIMENT} partitions is with Dagster's daemon" in first.output
-    second = activeuf("recover", "exp-a", "--daemon")
+    second = activeuf("recover", "exp-a")
     assert "Nothing has to run." in second.output
+    assert "stands still" in second.output
     assert f"{OF_EXPERIMENT} are not fresh and left out" in second.output
     third = json.loads(activeuf("recover", "exp-b", "--daemon", "--json").stdout)
     with dg.DagsterInstance.get() as instance:
