@@ -37,7 +37,7 @@ from activeuf_dagster.events import (
     label,
 )
 from activeuf_dagster.grouping import Ready, group_for_jobs, in_flow_order, packed
-from activeuf_dagster.outcomes import failure_of, progress_of, unit_name
+from activeuf_dagster.outcomes import failure_of, has_given_up, progress_of, unit_name
 
 POLL_S = 0.2
 LEFT_TO_ANOTHER = "another run of the same backfill submits its job"
@@ -209,6 +209,8 @@ class Engine:
             return self._wait_for(node, text)
         tracked = self._nodes[node]
         is_known = tracked.job_id == job_id
+        if not is_known and has_given_up(self.store, recipe, job_id):
+            return self._wait_for(node, f"job {job_id} has failed at it, and is ending")
         tracked.state, tracked.job_id, tracked.launcher = "running", job_id, launcher
         tracked.is_attached = not is_known
         if is_known:  # the job in the place of one of ours

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 from activeuf_core.artifacts import ArtifactStore, read_json
 from activeuf_core.launchers.base import JobState, Launcher
@@ -28,9 +30,7 @@ def failure_of(
     A stage's own word counts when its job has ended, for the launcher may try again, or when the
     stage says that trying again is useless and other units keep the job going.
     """
-    run = RunFolder(store.layout.run(job_id)).latest_start()
-    folder = run.unit(unit_name(recipe))
-    record = read_json(folder.failure) if folder.failure.exists() else None
+    record = _failure_record(store, recipe, job_id)
     if state.phase != "ended" and (record is None or record["retryable"]):
         return None
     if store.inspect(recipe.asset, recipe.fingerprint).is_complete:
@@ -45,6 +45,21 @@ def failure_of(
         f"Look at {log_path}."
     )
     return Failure(state.kind or "NoArtifact", text, log_path, tail, job_id)
+
+
+def has_given_up(store: ArtifactStore, recipe: Recipe, job_id: str) -> bool:
+    """Whether a job's stage has said of an artifact that trying again is useless: another job may
+    have more luck, when this one is gone.
+    """
+    record = _failure_record(store, recipe, job_id)
+    return record is not None and not record["retryable"]
+
+
+def _failure_record(store: ArtifactStore, recipe: Recipe, job_id: str) -> Mapping[str, Any] | None:
+    run = RunFolder(store.layout.run(job_id)).latest_start()
+    with contextlib.suppress(FileNotFoundError):
+        return read_json(run.unit(unit_name(recipe)).failure)
+    return None
 
 
 def progress_of(store: ArtifactStore, recipe: Recipe, job_id: str) -> Progressed:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from activeuf_core.artifacts import ArtifactStore
+from activeuf_core.artifacts import ArtifactStore, write_json
+from activeuf_core.paths import RunFolder
 from activeuf_core.recipes import Node
 from activeuf_dagster.engine import Engine, Terms
 from activeuf_dagster.events import Attached, Blocked, Completed, Event, Failed, Submitted
+from activeuf_dagster.outcomes import unit_name
 from activeuf_dagster.planning import nodes_of
 from activeuf_dagster.project import Project
 from tests.fakes.launcher import InstantLauncher
@@ -292,3 +294,17 @@ def test_twins_that_fail_together_count_once(folder: Path, launcher: InstantLaun
     recipe = project.book().recipe("preference_dataset", "twin")
     record = project.book().store.failure(recipe.asset, recipe.fingerprint)
     assert record is not None and record["count"] == 1
+
+
+def test_a_failure_of_before_is_no_answer_while_its_job_ends(
+    project: Project, untrained: InstantLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = TRAININGS[0]
+    recipe = project.book().recipe(*node)
+    folder = RunFolder(project.layout.run("old-job")).unit(unit_name(recipe))
+    write_json(folder.failure, {"kind": "DataError", "message": "of before", "retryable": False})
+    target = (recipe.asset, recipe.fingerprint)
+    answers = iter([{target: "old-job"}, {target: "old-job"}, {}])
+    monkeypatch.setattr(untrained, "in_flight", lambda wanted: next(answers, {}))
+    engine = Engine(project.book(), untrained, untrained, poll_s=0)
+    assert [type(event) for event in engine.run([node])] == [Attached, Submitted, Completed]
