@@ -1,7 +1,8 @@
-"""What a person sees of a finished loop: facts, a table of models, three plots, five checks.
+"""What a person sees of a finished loop: facts, a table of models, four plots, five checks.
 
 In: the final `LoopState` and what was seen while the preferences were written. Out: metadata,
-plots and checks on the stage's context.
+plots and checks on the stage's context. Accuracy and calibration are those of the ENN before it was
+trained on a comparison: each was held out when it was foretold.
 Shapes: N comparisons, M models, B batches.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activeuf_core import figures, paths
+from activeuf_core.enn.calibration import ReliabilityCurve, reliability
 from activeuf_core.loop.candidates import CandidateTable
 from activeuf_core.loop.preferences import WrittenPreferences
 from activeuf_core.loop.state import Comparisons, LoopState
@@ -26,6 +28,7 @@ CURVE_POINTS = 200
 MIN_WINDOW, MAX_WINDOW = 8, 512
 """Comparisons over which the learning curve is averaged: an eighth of all, within these."""
 MODELS_SHOWN = 32
+NOT_RULED_OUT = "calibration/not_ruled_out"
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +63,7 @@ def report_facts(
         context.add_metadata(
             pair_accuracy_before_training=float(correct_N.mean()),
             pair_accuracy_before_training_last_quarter=float(correct_N[recent].mean()),
+            **calibration_facts(state),
         )
     context.add_markdown("models", model_table(table, comparisons))
 
@@ -111,8 +115,28 @@ def pair_correct(comparisons: Comparisons) -> Floats:
 
     A tie of the ENN counts half; comparisons with equal overall scores are left out.
     """
-    probability_N = comparisons["chosen_probability"][~comparisons["is_tied"]]
+    probability_N = _compared(comparisons)["chosen_probability"]
     return (np.sign(probability_N - np.float32(0.5)) + 1.0) / 2.0
+
+
+def calibration_facts(state: LoopState) -> dict[str, float]:
+    """Return how far the ENN's probabilities are from the judge's verdicts, and how many verdicts
+    lie inside the bounds of the difference. Equal overall scores are no verdict.
+    """
+    compared = _compared(state.comparisons())
+    recent = compared[-max(1, len(compared) // LAST_SHARE) :]
+    facts = {
+        "calibration_error_before_training": _reliability(compared).expected_calibration_error,
+        "calibration_error_before_training_last_quarter": _reliability(
+            recent
+        ).expected_calibration_error,
+    }
+    shares = [
+        (float(record.metrics.get(NOT_RULED_OUT) or 0.0), len(_compared(record.comparisons)))
+        for record in state.records
+    ]
+    inside = sum(share * count for share, count in shares) / len(compared)
+    return {**facts, "verdicts_inside_bounds": inside}
 
 
 def model_table(table: CandidateTable, comparisons: Comparisons) -> str:
@@ -129,11 +153,13 @@ def model_table(table: CandidateTable, comparisons: Comparisons) -> str:
 
 
 def draw_plots(context: StageContext, state: LoopState, table: CandidateTable) -> None:
-    """Draw the learning curve, the scores of both sides, and the models that were selected."""
+    """Draw the learning curve, the calibration, the scores of both sides, the models selected."""
     comparisons = state.comparisons()
     if not len(comparisons):
         return
     context.add_plot("learning_curve", _learning_curve(context, state, table, comparisons))
+    if len(_compared(comparisons)):
+        context.add_plot("calibration", _calibration(context, comparisons))
     context.add_plot("comparison_scores", _score_histogram(context, table, comparisons))
     context.add_plot("model_selection", _model_bars(context, table, comparisons))
 
@@ -141,7 +167,7 @@ def draw_plots(context: StageContext, state: LoopState, table: CandidateTable) -
 def _learning_curve(
     context: StageContext, state: LoopState, table: CandidateTable, comparisons: Comparisons
 ) -> Any:
-    compared = comparisons[~comparisons["is_tied"]]
+    compared = _compared(comparisons)
     bought_N = np.linspace(0, state.annotations, len(compared) + 1)[1:]
     chosen_N, rejected_N = _scores(table, compared)
     window = max(1, min(len(compared), MAX_WINDOW, max(MIN_WINDOW, len(compared) // 8)))
@@ -162,6 +188,52 @@ def _learning_curve(
         figure.axes[1].axhline(0.0, color=figures.GREY, linestyle=":", linewidth=1)
 
     return figures.draw(context.output / paths.LEARNING_CURVE, paint, width=7.5)
+
+
+def _calibration(context: StageContext, comparisons: Comparisons) -> Any:
+    compared = _compared(comparisons)
+    recent = compared[-max(1, len(compared) // LAST_SHARE) :]
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=figures.GREY, linestyle=":", linewidth=1)
+        for name, part, colour in (
+            ("all", compared, figures.BLUE),
+            ("last quarter", recent, figures.ORANGE),
+        ):
+            curve = _reliability(part)
+            label = f"{name}: error {curve.expected_calibration_error:.3f}"
+            filled_B = curve.count_B > 0
+            axes.plot(
+                curve.predicted_B[filled_B],
+                curve.observed_B[filled_B],
+                marker="o",
+                markersize=4,
+                color=colour,
+                label=label,
+            )
+        axes.set_title("Does a probability of 0.8 win 8 in 10? (before training)", fontsize=10)
+        axes.set_xlabel("probability foretold", fontsize=9)
+        axes.set_ylabel("share that won", fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
+
+    return figures.draw(context.output / paths.CALIBRATION, paint, width=4.5, height=3.6)
+
+
+def _reliability(compared: Comparisons) -> ReliabilityCurve:
+    """Compare probabilities with verdicts; each comparison counts for both of its sides."""
+    chosen_N = compared["chosen_probability"].astype(np.float64)
+    verdict_N = np.ones(len(chosen_N))
+    return reliability(
+        np.concatenate([chosen_N, 1.0 - chosen_N]), np.concatenate([verdict_N, 1.0 - verdict_N])
+    )
+
+
+def _compared(comparisons: Comparisons) -> Comparisons:
+    """Return the comparisons whose overall scores differ."""
+    return comparisons[~comparisons["is_tied"]]
 
 
 def _score_histogram(context: StageContext, table: CandidateTable, comparisons: Comparisons) -> Any:

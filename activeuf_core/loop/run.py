@@ -61,6 +61,9 @@ log = logging.getLogger("activeuf")
 TRAINING_ONLY = ("adam.", "initial.")
 """Tensors of an ENN that scoring does not read: they are left out of the published weights."""
 
+THREADS = "threads"
+"""In a checkpoint: how many threads the loop began with."""
+
 TOLD = (
     "annotations",
     "mean_actual_score_difference_per_batch",
@@ -77,7 +80,7 @@ def run(context: StageContext) -> None:
     folder = context.input("features")
     table = read_candidates(pool)
     features = FeatureMap(folder / paths.FEATURES, folder / paths.FEATURE_INDEX, table)
-    with _lazy_judge(context, config, pool, table) as judge:
+    with _own_threads(), _lazy_judge(context, config, pool, table) as judge:
         loop = Loop(context, config, table, features, judge)
         loop.resume()
         loop.run()
@@ -92,6 +95,16 @@ def run(context: StageContext) -> None:
     report.draw_plots(context, loop.state, table)
     context.add_table("preview", iterate_rows(context.output / paths.PREFERENCES))
     checkpoints.discard(context.checkpoints)
+
+
+@contextlib.contextmanager
+def _own_threads() -> Iterator[None]:
+    """Leave the next loop of this process as many threads as this one found."""
+    found = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(found)
 
 
 @contextlib.contextmanager
@@ -166,6 +179,7 @@ class Loop:
             return
         self.state = found.state
         tensors = load_file(found.enn)
+        torch.set_num_threads(int(tensors.pop(THREADS)))
         if self.judge is not None:
             self.judge.restore({name: tensors.pop(name).numpy() for name in (ROWS, SCORES)})
         self.prompts.restore(
@@ -175,7 +189,8 @@ class Loop:
         self._refill_buffer()
         for record in self.state.records:
             self._log(record)
-        log.info("going on after batch %d", self.state.next_batch)
+        threads = torch.get_num_threads()
+        log.info("going on after batch %d with %d threads", self.state.next_batch, threads)
         self.context.add_metadata(resumed_after_batches=self.state.next_batch)
 
     def run(self) -> None:
@@ -294,6 +309,7 @@ class Loop:
     def _write_state(self, path: Path) -> None:
         arrays = self.prompts.state() | (self.judge.state() if self.judge else {})
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        tensors[THREADS] = torch.tensor(torch.get_num_threads())
         path.write_bytes(to_bytes({**self._state(), **tensors}))
 
     def _state(self) -> dict[str, torch.Tensor]:

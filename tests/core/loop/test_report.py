@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,28 @@ def test_facts_are_means_over_the_comparisons(pool: Any, context: Any) -> None:
 def test_all_ties_have_no_accuracy(pool: Any, context: Any) -> None:
     report.report_facts(context, finished([(0, 1)], tied=True), pool.table(), "")
     assert "pair_accuracy_before_training" not in context.metadata
+    assert "calibration_error_before_training" not in context.metadata
+
+
+def test_calibration_is_that_of_foretold_probabilities() -> None:
+    # Foretold 0.8 and won always: off by 0.2, seen from either side.
+    facts = report.calibration_facts(finished([(0, 1), (3, 4)], probability=0.8))
+    assert facts["calibration_error_before_training"] == pytest.approx(0.2)
+    assert facts["calibration_error_before_training_last_quarter"] == pytest.approx(0.2)
+
+
+def test_calibrated_probabilities_have_no_error() -> None:
+    state = finished([(0, 1)] * 8, probability=0.75)
+    state.records[0].comparisons["chosen_probability"][6:] = 0.25  # one in four went the other way
+    assert report.calibration_facts(state)["calibration_error_before_training"] < 1e-6
+
+
+def test_verdicts_inside_bounds_are_weighed_by_the_batches_comparisons() -> None:
+    state = finished([(0, 1), (3, 4), (7, 8)])
+    state.records[0] = replace(state.records[0], metrics={"calibration/not_ruled_out": 1.0})
+    other = finished([(9, 8)]).records[0]
+    state.append(replace(other, batch_index=1, metrics={"calibration/not_ruled_out": 0.0}))
+    assert report.calibration_facts(state)["verdicts_inside_bounds"] == 0.75
 
 
 def test_model_table_counts_both_sides(pool: Any) -> None:
@@ -111,10 +134,12 @@ def test_model_table_counts_both_sides(pool: Any) -> None:
 @pytest.mark.parametrize("tied", [False, True])
 def test_plots_are_small_pictures(pool: Any, context: Any, tied: bool) -> None:
     report.draw_plots(context, finished([(0, 1), (3, 4), (7, 8)], tied=tied), pool.table())
-    for name in (paths.LEARNING_CURVE, paths.COMPARISON_SCORES, paths.MODEL_SELECTION):
+    drawn = {paths.LEARNING_CURVE, paths.COMPARISON_SCORES, paths.MODEL_SELECTION}
+    drawn |= set() if tied else {paths.CALIBRATION}
+    for name in drawn:
         picture = (context.output / name).read_bytes()
         assert picture.startswith(b"\x89PNG") and len(picture) < 25_000
-    assert len(context.metadata) == 3
+    assert len(context.metadata) == len(drawn)
 
 
 def test_nothing_to_draw_draws_nothing(pool: Any, context: Any) -> None:

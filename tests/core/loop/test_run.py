@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from activeuf_core import paths
@@ -142,6 +143,30 @@ def test_checkpoints_after_an_interruption_are_those_of_an_undisturbed_loop(
         kill_after(make_context(pool, f"again-{batch}", **config), 6)
         assert checkpoints_of(whole) == expected
     run(make_context(pool, "end", **config))
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Return a setter of the number of threads; at the end there are as many as before."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_loop_goes_on_with_the_threads_that_it_began_with(
+    make_pool: Any, make_context: Any, threads: Callable[[int], None]
+) -> None:
+    wide = {**SMALL, "enn": {"max_steps": 10, "batch_size": 8}}  # sums that two threads share
+    pool = make_pool(29).write()
+    threads(2)
+    reference = make_context(pool, "reference", **wide)
+    run(reference)
+    kill_after(make_context(pool, "killed", **wide), 3)
+    threads(1)
+    resumed = make_context(pool, "resumed", **wide)
+    run(resumed)
+    assert bytes_of(resumed) == bytes_of(reference)
+    assert torch.get_num_threads() == 1
 
 
 def test_truncated_checkpoint_costs_a_batch_not_the_result(
@@ -298,6 +323,18 @@ def test_every_kind_of_method_takes_the_same_path(
     run(context)
     assert context.metadata["comparisons"] == 12
     assert 0.0 <= context.metadata["pair_accuracy_before_training"] <= 1.0
+
+
+def test_bayesian_head_foretells_what_it_was_not_trained_on(
+    make_pool: Any, make_context: Any
+) -> None:
+    pool = make_pool(400, noise=0.5).write()
+    enn = {"method": "bayesian_linear"}
+    config = {**SMALL, "acquisition": {"method": "random"}, "enn": enn, "batch_size": 20}
+    context = make_context(pool, **config)
+    run(context)
+    assert context.metadata["calibration_error_before_training"] < 0.07
+    assert 0.68 < context.metadata["verdicts_inside_bounds"] <= 1.0
 
 
 def test_deltaucb_finds_larger_gaps_than_random(make_pool: Any, make_context: Any) -> None:
