@@ -48,6 +48,10 @@ class ServerError(ActiveUFError, RuntimeError):
     retryable = True
 
 
+SHOWN = 24
+"""How many allowed names a message lists: all assets, not all of ten thousand experiments."""
+
+
 def choose_from(value: object, allowed: Iterable[str]) -> str:
     """Say what was allowed, the nearest spelling first: the end of a message about a wrong name."""
     import difflib  # only a wrong name needs it, and every SLURM task imports this module
@@ -55,4 +59,5 @@ def choose_from(value: object, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}allowed: {', '.join(names) if names else 'none'}"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{hint}allowed: {', '.join(names[:SHOWN]) + more if names else 'none'}"

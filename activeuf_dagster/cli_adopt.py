@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ from activeuf_core import view
 from activeuf_core.adoption.offers import Offer, Wanted
 from activeuf_core.adoption.places import look
 from activeuf_core.adoption.taking import take
-from activeuf_core.errors import ActiveUFError, ConfigError
+from activeuf_core.errors import ActiveUFError, ConfigError, choose_from
 from activeuf_core.recipes import Node
 from activeuf_core.stages import STAGES, stage_of
 from activeuf_dagster.instance import ensure_instance
@@ -28,7 +28,8 @@ from activeuf_dagster.project import Project
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 LATE = frozenset({"scores", "wandb_summary"})
 """Assets whose recipes depend on which scores are there: looked at when those have been taken."""
-STATES = ("taken", "would be taken", "there already", "refused")
+OPEN = "depends"
+STATES = ("taken", "would be taken", OPEN, "there already", "refused")
 
 
 class How(StrEnum):
@@ -102,7 +103,8 @@ def _one(project: Project, experiment: str) -> str:
     """Return the one experiment that is meant. Raises: ConfigError for none or several."""
     found = list(project.catalog.chosen([experiment]))
     if len(found) > 1:
-        raise ConfigError(f"--as {experiment!r} means {len(found)} experiments; name one of them.")
+        allowed = choose_from(experiment, found)
+        raise ConfigError(f"--as {experiment!r} means {len(found)} experiments; {allowed}.")
     return found[0]
 
 
@@ -130,7 +132,7 @@ class _Taker:
         early = [offer for offer in offers if offer.node[0] not in LATE]
         late = [offer for offer in offers if offer.node[0] in LATE]
         if dry_run:
-            return [_foretold(offer, wanted) for offer in (*early, *late)]
+            return [*(_foretold(one, wanted) for one in early), *_foretold_late(late, wanted)]
         found = [self._take(offer, wanted) for offer in early]
         if late:
             found += self._take_late(place, {offer.node for offer in late})
@@ -191,9 +193,22 @@ def _foretold(offer: Offer, wanted: Wanted) -> Outcome:
     return Outcome(offer, "would be taken", "proven" if offer.is_proven else "claimed")
 
 
+def _foretold_late(offers: Sequence[Offer], wanted: Wanted) -> Iterator[Outcome]:
+    """Yield what becomes of offers that are looked at once more when the scores have been taken."""
+    for offer in offers:
+        outcome = _foretold(offer, wanted)
+        is_open = outcome.state == "refused"
+        why = "taken if it was made from the scores that are there then"
+        yield Outcome(offer, OPEN, why) if is_open else outcome
+
+
 def _tell(found: Sequence[Outcome], experiment: str, *, dry_run: bool) -> None:
     if not found:
-        console.print(f"Nothing there is for {escape(experiment)}.")
+        console.print(
+            f"Nothing there is for {escape(experiment)}. Looked for: artifacts of its recipes (as "
+            "another home has them); model folders (config.json with weights); "
+            "results/<benchmark>/metrics.json; saved data sets."
+        )
         return
     colours = {"refused": "red", "there already": "dim"}
     table = Table("asset", "partition", "state", box=None)

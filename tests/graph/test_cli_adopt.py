@@ -73,6 +73,7 @@ def test_all_of_another_home_is_taken_and_nothing_has_to_run(other: Path) -> Non
 def test_a_dry_run_takes_nothing(other: Path, folder: Path) -> None:
     rows = adopt(str(other), "--as", "exp-a", "--dry-run")
     assert states(rows)["dpo_model"] == "would be taken"
+    assert states(rows)["scores"] == "depends"
     assert not (folder / "home" / "artifacts").exists()
 
 
