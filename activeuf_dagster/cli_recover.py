@@ -220,6 +220,7 @@ class _Order:
         self._tell_what_is_left(done)
 
     def _follow(self, done: _Outcome, wait: bool) -> None:
+        from activeuf_dagster import recovering
         from activeuf_dagster.backfill import daemon_is_alive, look
 
         name = done.backfill_id
@@ -239,7 +240,7 @@ class _Order:
             console.print(f"No longer followed; backfill {name} goes on.")
             raise typer.Exit(130) from None
         done.succeeded = last.status == "COMPLETED_SUCCESS"
-        error = f": {escape(last.error)}" if last.error else ""
+        error = f": {escape(recovering.why_ended(last))}" if last.error else ""
         console.print(f"Backfill {name}: {last.status}{error}")
         self._tell_what_is_left(done)
 

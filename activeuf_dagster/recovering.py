@@ -84,13 +84,21 @@ def warnings(instance: dg.DagsterInstance, project: Project, plan: Plan) -> list
     before = backfill.recent_backfills(instance, {BY_TAG: "recover"})[:1]
     ended = [one for one in before if one.status == "FAILED" and one.error]
     said += [
-        f"the last recovery's backfill {last.backfill_id} was ended by Dagster: "
-        f"{last.error.splitlines()[0]} If partitions are named that are new, its code server has "
-        "not read their files: reload it (in the UI: Deployment, Reload), or recover with "
-        "--foreground."
+        f"the last recovery's backfill {last.backfill_id} was ended by Dagster: {why_ended(last)}"
         for last in (ended if plan.recovery.to_run else ())
     ]
     return said
+
+
+def why_ended(last: backfill.Backfill) -> str:
+    """Return why Dagster ended a backfill, and what to do."""
+    said = last.error.splitlines()[0]
+    if "have been removed" not in said:
+        return said
+    return (
+        f"{said} Where these are new and not removed, its code server has not read their files: "
+        "reload it (in the UI: Deployment, Reload), or recover with --foreground."
+    )
 
 
 def without_daemon(instance: dg.DagsterInstance, plan: Plan) -> list[str]:

@@ -15,12 +15,12 @@ from typer.testing import CliRunner, Result
 from activeuf_core.paths import PROJECT
 from activeuf_core.recipes import Node
 from activeuf_core.recoveries import announced
-from activeuf_dagster.backfill import open_backfills
+from activeuf_dagster.backfill import Backfill, open_backfills
 from activeuf_dagster.cli import app
 from activeuf_dagster.exact_waves import exact_waves
 from activeuf_dagster.foreground import Wave
 from activeuf_dagster.project import Project
-from activeuf_dagster.recovering import BY_TAG, RECOVERY_TAG
+from activeuf_dagster.recovering import BY_TAG, RECOVERY_TAG, why_ended
 from tests.fakes.launcher import instant_launchers
 
 PAYLOAD = PROJECT / "tests" / "fakes" / "payload.py"
@@ -207,3 +207,12 @@ def test_exact_waves_hold_their_nodes_and_no_others(project: Project) -> None:
         Wave(("reward_model",), "exp-c", "exp-c"),
         Wave(("leaderboard",), "", ""),
     ]
+
+
+def test_a_backfill_that_lost_its_partitions_is_explained() -> None:
+    nothing: frozenset[Node] = frozenset()
+    error = "LoadError: The following partitions have been removed: {'x'}\nTraceback …"
+    last = Backfill("abc", "FAILED", "", {}, 0.0, nothing, nothing, nothing, error=error)
+    said = why_ended(last)
+    assert "reload it" in said
+    assert "Traceback" not in said
