@@ -1,0 +1,1 @@
+"""Studies: questions put to real data, each with one command and a report."""

@@ -1,0 +1,110 @@
+"""The study's pictures.
+
+In: runs by function. Out: PNGs in the look of the project's other pictures.
+Shapes: G grid points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from activeuf_core import figures
+from studies.acquisition_functions.runs import Run
+from studies.acquisition_functions.statistics import curve, grid
+
+PICTURES = {
+    "curves_fresh.png": "Accuracy of a freshly fitted model against annotations",
+    "curves_enn.png": "Accuracy of the loop's ensemble against annotations",
+    "judge_calls.png": "Accuracy of a freshly fitted model against judge calls",
+    "quality.png": "Mean score of chosen and rejected",
+}
+PANELS = (
+    ("random", "ultrafeedback", "maxmin", "deltaqwen"),
+    ("random", "dts", "infogain", "infomax"),
+    ("random", "rucb", "maxminlcb", "ids"),
+    ("random", "drts", "deltaucb", "deltaquantile"),
+)
+"""A panel each; `random`, in grey, is in all."""
+COLOURS = (figures.GREY, figures.BLUE, figures.ORANGE, "#4f9a57", "#a04f8c")
+
+Groups = Mapping[str, Sequence[Run]]
+
+
+def draw_all(folder: Path, groups: Groups, ceiling: float) -> None:
+    """Draw all pictures of `PICTURES`."""
+    length = float(np.mean([run.length_accuracy for runs in groups.values() for run in runs]))
+    for kind in ("fresh", "enn"):
+        figures.draw(
+            folder / f"curves_{kind}.png",
+            lambda figure, kind=kind: _curves(figure, groups, f"{kind}_accuracy", length, ceiling),
+            width=9.0,
+            height=6.0,
+        )
+    figures.draw(
+        folder / "judge_calls.png", lambda figure: _calls(figure, groups, length), 7.0, 4.0
+    )
+    figures.draw(folder / "quality.png", lambda figure: _quality(figure, groups), 7.0, 4.0)
+
+
+def _curves(figure: Any, groups: Groups, name: str, length: float, ceiling: float) -> None:
+    panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+    for axes, functions in zip(panels, PANELS, strict=True):
+        for function, colour in zip(functions, COLOURS, strict=False):
+            if function in groups:
+                at_G = grid(groups[function])
+                found = curve(groups[function], name, at_G)
+                low_G, high_G = found.mean_G - found.half_G, found.mean_G + found.half_G
+                axes.plot(at_G, found.mean_G, color=colour, label=function, linewidth=1.3)
+                axes.fill_between(at_G, low_G, high_G, color=colour, alpha=0.15, linewidth=0)
+        axes.axhline(length, color="black", linestyle="--", linewidth=0.9, label="longer wins")
+        if np.isfinite(ceiling) and name == "fresh_accuracy":
+            axes.axhline(ceiling, color="black", linestyle=":", linewidth=0.9, label="ceiling")
+        _plain(axes)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+    for axes in panels[2:]:
+        axes.set_xlabel("annotations", fontsize=9)
+    for axes in panels[::2]:
+        axes.set_ylabel("pair accuracy on held-out prompts", fontsize=9)
+
+
+def _calls(figure: Any, groups: Groups, length: float) -> None:
+    axes = figure.add_subplot()
+    for function, runs in groups.items():
+        at_G = grid(runs)
+        calls = curve(runs, "judgements", at_G).mean_G
+        line = axes.plot(calls, curve(runs, "fresh_accuracy", at_G).mean_G, linewidth=1.0)
+        end = curve(runs, "fresh_accuracy", at_G[-1:]).mean_G[0]
+        axes.plot(calls[-1:], [end], "o", markersize=4, color=line[0].get_color(), label=function)
+    axes.axhline(length, color="black", linestyle="--", linewidth=0.9, label="longer wins")
+    axes.set_xscale("log")
+    axes.set_xlabel("judge calls", fontsize=9)
+    axes.set_ylabel("pair accuracy on held-out prompts", fontsize=9)
+    _plain(axes)
+    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _quality(figure: Any, groups: Groups) -> None:
+    axes = figure.add_subplot()
+    gap = {
+        name: np.mean([r.mean_chosen - r.mean_rejected for r in rs]) for name, rs in groups.items()
+    }
+    names = sorted(groups, key=lambda name: gap[name])
+    for place, name in enumerate(names):
+        chosen = float(np.mean([run.mean_chosen for run in groups[name]]))
+        rejected = float(np.mean([run.mean_rejected for run in groups[name]]))
+        axes.plot([rejected, chosen], [place, place], color=figures.GREY, linewidth=1.2)
+        axes.plot([chosen], [place], "o", color=figures.BLUE, label="" if place else "chosen")
+        axes.plot([rejected], [place], "o", color=figures.ORANGE, label="" if place else "rejected")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("mean score (log-odds over the reference)", fontsize=9)
+    _plain(axes)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _plain(axes: Any) -> None:
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
