@@ -21,6 +21,7 @@ from activeuf_core import paths
 from activeuf_core.candidate_pool.comparisons import Comparisons
 from activeuf_core.candidate_pool.config import CandidatePoolConfig
 from activeuf_core.candidate_pool.members import Member, open_members
+from activeuf_core.errors import DataError
 from activeuf_core.figures import BLUE, ORANGE, draw
 from activeuf_core.schemas import (
     CANDIDATE,
@@ -95,7 +96,14 @@ def run(context: StageContext) -> None:
 
 def _all_rows(context: StageContext, pool: Pool, prompts: Path) -> Iterator[Row]:
     total = count_rows(prompts)
+    numbers: dict[str, int] = {}
     for number, prompt in enumerate(iterate_rows(prompts), start=1):
+        first = numbers.setdefault(prompt["prompt_id"], number)
+        if first != number:
+            raise DataError(
+                f"{prompts}: rows {first - 1} and {number - 1} are both of prompt "
+                f"{prompt['prompt_id']!r}; prompt ids must be unique. Materialize prompts again."
+            )
         yield from pool.candidates(prompt)
         context.progress(number, total, "prompts")
 

@@ -7,6 +7,7 @@ cursor that holds 512 rows, so memory depends on the number of members and not o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,17 @@ class Member:
         """Return completion and annotation of a prompt, None when the member has none.
 
         Prompts have to be asked for in their order.
+        Raises: DataError when the member has two completions of the prompt.
         """
         found = self._next
         if found is None or found[0]["prompt_id"] != prompt_id:
             return None
         self._next = next(self._rows, None)
+        if self._next is not None and self._next[0]["prompt_id"] == prompt_id:
+            raise DataError(
+                f"{self._folder}: {self.model!r} has two completions of prompt {prompt_id!r}, one "
+                "after the other; allowed is one. Materialize completions again."
+            )
         return found
 
     def require_end(self) -> None:
@@ -105,6 +112,13 @@ def _in_step(completions: Path, annotations: Path) -> Iterator[tuple[Row, Row]]:
             raise DataError(
                 f"{annotations}: row {number} does not belong to the completion of {key[1]!r} for "
                 f"prompt {key[0]!r}. Materialize annotations again."
+            )
+        score = annotation["overall_score"]
+        if score is not None and not math.isfinite(score):
+            raise DataError(
+                f"{annotations}: row {number}, of prompt {key[0]!r} and model {key[1]!r}, has the "
+                f"overall score {score}; allowed are finite numbers, or none. Materialize "
+                "annotations again."
             )
         yield completion, annotation
     if next(rated, None) is not None:

@@ -82,7 +82,8 @@ def read_candidates(path: Path) -> CandidateTable:
         num_rows += batch.num_rows
     if not num_rows:
         raise DataError(
-            f"{path.name}: the candidate pool has {num_rows} rows: there is nothing to compare."
+            f"{path}: the candidate pool has {num_rows} rows: there is nothing to compare. "
+            "Look at what candidate_pool dropped, and materialize it again."
         )
     model_R, score_R, text_R = (np.concatenate(column) for column in zip(*parts, strict=True))
     start_P = np.array([*first_rows.values(), num_rows], dtype=np.int64)
@@ -100,12 +101,13 @@ def batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         file = pq.ParquetFile(path)
         absent = sorted(set(columns) - set(file.schema_arrow.names))
         if absent:
+            present = ", ".join(file.schema_arrow.names)
             raise DataError(
-                f"{path}: has no column {absent[0]!r}; it has {', '.join(file.schema_arrow.names)}."
+                f"{path}: has no column {absent[0]!r}; it has {present}. Make it again."
             )
         yield from file.iter_batches(ROWS_PER_READ, columns=list(columns))
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({error}).") from error
+        raise DataError(f"{path}: cannot be read as Parquet ({error}). Make it again.") from error
 
 
 def _note_prompts(path: Path, column: pa.Array, before: int, first_rows: dict[str, int]) -> None:
@@ -119,7 +121,7 @@ def _note_prompts(path: Path, column: pa.Array, before: int, first_rows: dict[st
             continue  # the rows of one prompt, cut by the read
         if name in first_rows:
             raise DataError(
-                f"{path.name}: prompt {name!r} begins at row {first_rows[name]} and again at row "
+                f"{path}: prompt {name!r} begins at row {first_rows[name]} and again at row "
                 f"{row}. Rows of a prompt must be adjacent and prompt ids unique; materialize "
                 "candidate_pool again."
             )
@@ -145,7 +147,7 @@ def _check_table(table: CandidateTable, path: Path) -> None:
         lonely = np.flatnonzero(num_P < 2)
         first = table.prompt_ids[lonely[0]]
         raise DataError(
-            f"{path.name}: prompt {first!r} has one completion ({len(lonely)} such prompts); a "
+            f"{path}: prompt {first!r} has one completion ({len(lonely)} such prompts); a "
             "comparison needs two. Set min_candidates to 2 or more for the candidate pool."
         )
     prompt_R = np.repeat(np.arange(table.num_prompts), num_P)
@@ -154,11 +156,13 @@ def _check_table(table: CandidateTable, path: Path) -> None:
     if len(double):
         prompt, model = divmod(int(key_R[double[0]]), len(table.models))
         raise DataError(
-            f"{path.name}: prompt {table.prompt_ids[prompt]!r} has two completions of model "
+            f"{path}: prompt {table.prompt_ids[prompt]!r} has two completions of model "
             f"{table.models[model]!r}: is its id used twice? Prompt ids must be unique."
         )
     infinite = np.flatnonzero(np.isinf(table.score_R))
     if len(infinite):
         raise DataError(
-            f"{path.name}: {table.describe(int(infinite[0]))} has an infinite overall score."
+            f"{path}: {table.describe(int(infinite[0]))} has the overall score "
+            f"{table.score_R[infinite[0]]} ({len(infinite)} such rows); allowed are finite "
+            "numbers, or none. Materialize its annotations again."
         )

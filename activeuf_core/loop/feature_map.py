@@ -44,19 +44,20 @@ class FeatureMap:
         self._table = table
         self._path = path
         self._map = _open_map(path)
-        found = f"{path.name} has shape {self._map.shape} and type {self._map.dtype}"
+        found = f"{path} has shape {self._map.shape} and type {self._map.dtype}"
         if (
             self._map.ndim != 2
             or not self._map.shape[1]
             or self._map.dtype.name not in FEATURE_TYPES
         ):
             raise DataError(
-                f"{found}; expected (candidates, feature size) as {' or '.join(FEATURE_TYPES)}."
+                f"{found}; expected (candidates, feature size) as {' or '.join(FEATURE_TYPES)}. "
+                "Materialize features again."
             )
         if len(self._map) != table.num_rows:
             raise DataError(
                 f"{found}, but the candidate pool has {table.num_rows} rows. They must be row for "
-                "row the same; materialize features for this pool again."
+                "row the same: materialize features for this pool again."
             )
         _check_index(index, table)
 
@@ -87,11 +88,12 @@ class FeatureMap:
         _give_back(self._map)
         finite = np.isfinite(features).all(axis=1)
         if not finite.all():
-            row = int(rows[int(np.argmin(finite))])
+            wrong = int(np.argmin(finite))
+            place = int(np.argmin(np.isfinite(features[wrong])))
             raise DataError(
-                f"{self._path.name}: {self._table.describe(row)} has a feature that is NaN or "
-                "infinite. Materialize features again, with `storage: float32` if its values "
-                "overflow float16."
+                f"{self._path}: {self._table.describe(int(rows[wrong]))} has a feature that is NaN "
+                f"or infinite: value {place} of {self.size} is {features[wrong, place]}. "
+                "Materialize features again, with `storage: float32` if they overflow float16."
             )
         return features
 
@@ -119,13 +121,16 @@ def _check_index(path: Path, table: CandidateTable) -> None:
         for column, wanted in zip(("prompt_id", "model"), expected, strict=True):
             if len(wanted) != part.num_rows or not part.column(column).equals(wanted):
                 raise DataError(
-                    f"{path.name}: rows {done} to {done + part.num_rows - 1} name another "
+                    f"{path}: rows {done} to {done + part.num_rows - 1} name another "
                     f"{column} than the candidate pool. The features belong to another pool; "
                     "materialize features again."
                 )
         done += part.num_rows
     if done != table.num_rows:
-        raise DataError(f"{path.name} has {done} rows, the candidate pool {table.num_rows}.")
+        raise DataError(
+            f"{path} has {done} rows, the candidate pool {table.num_rows}. Materialize features "
+            "for this pool again."
+        )
 
 
 def _give_back(array: NDArray[Any]) -> None:

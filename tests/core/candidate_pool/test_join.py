@@ -10,7 +10,8 @@ import pytest
 
 from activeuf_core import paths
 from activeuf_core.candidate_pool.join import run
-from activeuf_core.schemas import read_rows
+from activeuf_core.errors import DataError
+from activeuf_core.schemas import PROMPT, read_rows, write_rows
 from activeuf_core.stage import StageContext
 from tests.fakes.stage_context import passed
 
@@ -52,6 +53,16 @@ def test_row_holds_prompt_completion_and_score(join: Join) -> None:
         "bb",
         3.0,
     )
+
+
+def test_prompt_id_that_comes_twice_is_refused_by_name(join: Join, prompts: Path) -> None:
+    path = prompts / paths.PROMPTS
+    rows = read_rows(path)
+    write_rows(path, PROMPT, [*rows, rows[0]])
+    with pytest.raises(
+        DataError, match=r"rows 0 and 3 are both of prompt 'p0'; prompt ids must be"
+    ):
+        join({"a": A, "b": B})
 
 
 def test_blank_completion_can_cost_a_prompt(join: Join) -> None:

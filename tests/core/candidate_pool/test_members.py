@@ -10,6 +10,7 @@ import pytest
 from activeuf_core import paths
 from activeuf_core.candidate_pool.members import Member, open_members
 from activeuf_core.errors import DataError
+from activeuf_core.schemas import ANNOTATION, COMPLETION, read_rows, write_rows
 
 MakeMember = Callable[..., Path]
 TWO = {"p0": ("x", 1.0), "p2": ("y", 2.0)}
@@ -46,6 +47,24 @@ def test_missing_and_surplus_annotations_are_refused(make_member: MakeMember) ->
         opened(two, one).take("p0")
     with pytest.raises(DataError, match="has more rows than"):
         opened(one, two).take("p0")
+
+
+def test_second_completion_of_a_prompt_is_refused_by_name(make_member: MakeMember) -> None:
+    folder = make_member("m", TWO)
+    for name, schema in ((paths.COMPLETIONS, COMPLETION), (paths.ANNOTATIONS, ANNOTATION)):
+        rows = read_rows(folder / name)
+        write_rows(folder / name, schema, [rows[0], *rows])
+    with pytest.raises(DataError, match=r"'m' has two completions of prompt 'p0'.*allowed is one"):
+        opened(folder).take("p0")
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_score_that_is_no_number_is_refused_by_name(make_member: MakeMember, score: float) -> None:
+    member = opened(make_member("m", {"p0": ("x", 1.0), "p1": ("y", score)}))
+    with pytest.raises(
+        DataError, match=rf"annotations\.parquet: row 1, of prompt 'p1' and model 'm'.*{score}"
+    ):
+        member.take("p0")
 
 
 def test_members_come_in_alphabetical_order(make_member: MakeMember) -> None:

@@ -44,7 +44,9 @@ def test_feature_that_is_not_finite_is_named(pool: Any, value: float) -> None:
     pool.features[4, 7] = value
     feature_map = open_map(pool)
     feature_map.read(np.arange(4))
-    with pytest.raises(DataError, match=r"row 4 \(prompt 'p0001', model 'm1'\) has a feature"):
+    with pytest.raises(
+        DataError, match=r"row 4 \(prompt 'p0001', model 'm1'\) has a feature.*value 7 of 12"
+    ):
         feature_map.read(np.arange(3, 7))
 
 
