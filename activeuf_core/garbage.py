@@ -42,7 +42,7 @@ from activeuf_core.slurm.waves import Ledger
 Kind = Literal["artifacts", "trash", "checkpoints", "runs", "records", "waves"]
 KINDS: tuple[Kind, ...] = ("artifacts", "trash", "checkpoints", "runs", "records", "waves")
 DAY_S = 86_400.0
-PERHAPS_ANOTHERS = "another config folder may"
+PERHAPS_ANOTHERS = "another config folder may declare it"
 RUN_DAYS = 14.0
 """How long the log of a job is kept that made nothing, or whose artifact is gone."""
 

@@ -63,7 +63,9 @@ app.command()(gc)
 app.command()(adopt)
 console = Console(highlight=False, soft_wrap=True)
 DEMO_EXPERIMENTS = ("demo-deltaucb", "demo-random")
-Experiments = Annotated[list[str] | None, typer.Argument(help="Experiments (default: all).")]
+Experiments = Annotated[
+    list[str] | None, typer.Argument(help="Experiments, sweeps or patterns such as 'demo-*'.")
+]
 Cluster = Annotated[
     str,
     typer.Option(
@@ -190,6 +192,14 @@ def main() -> None:
             f"[red]{type(error).__name__}[/]: {escape(str(error))}", markup=True
         )
         raise SystemExit(2) from None
+    except OSError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"[red]{type(error).__name__}[/]: {escape(str(error))}. Is that folder there and "
+            "writable, and the disk not full? Artifacts lie below ACTIVEUF_HOME, Dagster's "
+            "database below DAGSTER_HOME; when that is put right, the same command goes on.",
+            markup=True,
+        )
+        raise SystemExit(1) from None
 
 
 def _bring_up_to_date(

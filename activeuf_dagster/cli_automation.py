@@ -74,7 +74,7 @@ def _tell_budget(project: Project, config: AutomationConfig) -> None:
     of_day, of_all = (f"{cap:g}" if cap is not None else "no cap" for cap in caps)
     console.print(
         f"Launched: {today:.2f} GPU-hours in 24 hours (cap: {of_day}), {in_total:.2f} in total "
-        f"(cap: {of_all}), {len(launches)} backfills."
+        f"(cap: {of_all}), backfills: {len(launches)}."
     )
     names = ", ".join(config.experiments)
     console.print(f"Experiments: {names} (change it in {project.configs}/automation.yaml).")

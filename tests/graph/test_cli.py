@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from activeuf_core.errors import ConfigError
-from activeuf_dagster.cli import app
+from activeuf_dagster.cli import app, main
 from activeuf_dagster.foreground import Wave, contiguous_ranges, waves
 from activeuf_dagster.planning import nodes_of
 from activeuf_dagster.project import Project
@@ -139,3 +140,16 @@ def test_a_wave_is_a_contiguous_range_of_one_kind_of_partition(project: Project)
 def test_contiguous_ranges_split_at_holes() -> None:
     found = contiguous_ranges({"a", "b", "d"}, ["a", "b", "c", "d"])
     assert list(found) == [("a", "b"), ("d", "d")]
+
+
+def test_a_home_that_cannot_be_written_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "file").touch()
+    monkeypatch.setenv("ACTIVEUF_HOME", str(folder / "file" / "home"))
+    monkeypatch.setattr(sys, "argv", ["activeuf", "plan", "exp-a"])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert "NotADirectoryError" in said
+    assert "writable" in said
