@@ -31,6 +31,18 @@ PANELS = (
 """A panel each; `random`, in grey, is in all."""
 COLOURS = (figures.GREY, figures.BLUE, figures.ORANGE, "#4f9a57", "#a04f8c")
 
+CALLS_SHOWN = {
+    "random": figures.GREY,
+    "ultrafeedback": figures.BLUE,
+    "maxmin": figures.ORANGE,
+    "deltaqwen": "#4f9a57",
+    "drts": "#a04f8c",
+    "deltaucb": "#b33a3a",
+    "infomax": "#3aa0a0",
+}
+LOWEST_SHOWN = 0.08
+"""Accuracy below that of the longer completion at which a curve leaves the picture."""
+
 Groups = Mapping[str, Sequence[Run]]
 
 
@@ -55,36 +67,50 @@ def _curves(figure: Any, groups: Groups, name: str, length: float, ceiling: floa
     for axes, functions in zip(panels, PANELS, strict=True):
         for function, colour in zip(functions, COLOURS, strict=False):
             if function in groups:
-                at_G = grid(groups[function])
-                found = curve(groups[function], name, at_G)
-                low_G, high_G = found.mean_G - found.half_G, found.mean_G + found.half_G
-                axes.plot(at_G, found.mean_G, color=colour, label=function, linewidth=1.3)
-                axes.fill_between(at_G, low_G, high_G, color=colour, alpha=0.15, linewidth=0)
+                _band(axes, groups[function], name, colour, function)
         axes.axhline(length, color="black", linestyle="--", linewidth=0.9, label="longer wins")
         if np.isfinite(ceiling) and name == "fresh_accuracy":
             axes.axhline(ceiling, color="black", linestyle=":", linewidth=0.9, label="ceiling")
         _plain(axes)
         axes.legend(frameon=False, fontsize=8, loc="lower right")
+    panels[0].set_ylim(*_range(groups, name, length, ceiling))
     for axes in panels[2:]:
         axes.set_xlabel("annotations", fontsize=9)
     for axes in panels[::2]:
         axes.set_ylabel("pair accuracy on held-out prompts", fontsize=9)
 
 
+def _band(axes: Any, runs: Sequence[Run], name: str, colour: str, label: str) -> None:
+    at_G = grid(runs)
+    found = curve(runs, name, at_G)
+    low_G, high_G = found.mean_G - found.half_G, found.mean_G + found.half_G
+    axes.plot(at_G, found.mean_G, color=colour, label=label, linewidth=1.3)
+    axes.fill_between(at_G, low_G, high_G, color=colour, alpha=0.15, linewidth=0)
+
+
+def _range(groups: Groups, name: str, length: float, ceiling: float) -> tuple[float, float]:
+    """Return limits that hold the upper curves: one that fails would press the others flat."""
+    levels = [curve(runs, name, grid(runs)).mean_G for runs in groups.values()]
+    upper = [level_G for level_G in levels if level_G[-1] > length - LOWEST_SHOWN]
+    shown = np.concatenate([*upper, [length], [ceiling] if np.isfinite(ceiling) else []])
+    return max(float(shown.min()), length - LOWEST_SHOWN) - 0.005, float(shown.max()) + 0.01
+
+
 def _calls(figure: Any, groups: Groups, length: float) -> None:
     axes = figure.add_subplot()
-    for function, runs in groups.items():
-        at_G = grid(runs)
-        calls = curve(runs, "judgements", at_G).mean_G
-        line = axes.plot(calls, curve(runs, "fresh_accuracy", at_G).mean_G, linewidth=1.0)
-        end = curve(runs, "fresh_accuracy", at_G[-1:]).mean_G[0]
-        axes.plot(calls[-1:], [end], "o", markersize=4, color=line[0].get_color(), label=function)
+    for function, colour in CALLS_SHOWN.items():
+        if function in groups:
+            at_G = grid(groups[function])
+            calls_G = curve(groups[function], "judgements", at_G).mean_G
+            level_G = curve(groups[function], "fresh_accuracy", at_G).mean_G
+            axes.plot(calls_G, level_G, "o-", markersize=2.5, color=colour, label=function)
     axes.axhline(length, color="black", linestyle="--", linewidth=0.9, label="longer wins")
+    axes.set_ylim(*_range(groups, "fresh_accuracy", length, np.nan))
     axes.set_xscale("log")
-    axes.set_xlabel("judge calls", fontsize=9)
+    axes.set_xlabel("judge calls; functions not shown cost what random does", fontsize=9)
     axes.set_ylabel("pair accuracy on held-out prompts", fontsize=9)
     _plain(axes)
-    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _quality(figure: Any, groups: Groups) -> None:

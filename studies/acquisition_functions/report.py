@@ -97,7 +97,7 @@ per pair. Features: {words}, and counts of form ({material.features_RD.shape[1]}
 
 Accuracy: share of all pairs of a held-out prompt that a reward model ranks as the judge does, mean
 over prompts. `fresh` is a linear Bradley-Terry model fitted anew to all comparisons so far; `enn`
-the mean of the loop's ensemble. The {len(runs)} runs took {minutes:.1f} minutes of one core."""
+the mean of the loop's ensemble. The {len(runs)} runs took {minutes:.1f} minutes, one by one."""
 
 
 def _tables(groups: Groups, ceiling: Sequence[Run]) -> str:
@@ -144,8 +144,8 @@ def _outcome(title: str, groups: Groups, runs: Sequence[Run]) -> str:
 
 Means over {at_G[0]:.0f} to {at_G[-1]:.0f} annotations ("curve"), and at {at_G[-1]:.0f} ("end").
 The curve's mean is the outcome that is tested. ± is a 95 % t interval over
-seeds; p: sign flips over seeds, and over prompts, Holm-corrected for the number of functions;
-**bold**: both below 0.05.
+seeds; p: paired t-test over seeds, and sign flips over prompts, both Holm-corrected for the number
+of functions; **bold**: both below 0.05.
 
 {_table_head(OUTCOME_COLUMNS)}
 """ + "\n".join(ordered)

@@ -134,6 +134,14 @@ def test_judge_calls_are_those_of_all_that_is_ranked(pool: JudgedPool) -> None:
     assert end.judgements == 2 * end.annotations
 
 
+def test_the_paired_t_test_is_students() -> None:
+    four_degrees = np.array([1.0, -1.0, 1.0, -1.0, 0.0])
+    shift = 2.776 * four_degrees.std(ddof=1) / 5**0.5
+    assert statistics.t_p(four_degrees + shift) == pytest.approx(0.05, abs=1e-4)
+    assert statistics.t_p(four_degrees) == pytest.approx(1.0)
+    assert statistics.t_p(np.array([1.0])) == 1.0
+
+
 def test_sign_flips_are_exact_for_few_pairs() -> None:
     assert statistics.sign_flip_p(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == 2 / 32
     assert statistics.sign_flip_p(np.array([1.0, -1.0])) == 1.0
