@@ -145,20 +145,30 @@ def test_lazy_buys_the_same_comparisons(
     assert context.metadata["judge_calls"] == len(server.seen)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"prompt_selection": "most_uncertain", "prompts_scored": 11, "budget": 53}],
+    ids=["shuffled", "most_uncertain"],
+)
 def test_killed_at_any_batch_asks_nothing_twice_and_ends_with_the_same_bytes(
-    pools: Any, server: Running, lazy: Any, make_context: Any, tmp_path: Path
+    pools: Any,
+    server: Running,
+    lazy: Any,
+    make_context: Any,
+    tmp_path: Path,
+    changes: dict[str, Any],
 ) -> None:
     unrated, rated = pools
-    reference = make_context(rated, "eager", **LOOP)
+    reference = make_context(rated, "eager", **LOOP, **changes)
     run(reference)
     for batch in range(1, 6):
-        context = lazy(unrated, server.url, f"attempt-{batch}")
+        context = lazy(unrated, server.url, f"attempt-{batch}", **changes)
         context.progress = _die_after(batch)  # type: ignore[method-assign]
         with pytest.raises(Killed):
             run(context)
     for path in (tmp_path / "judgements").rglob("*.judgements"):
         path.unlink()  # the checkpoint alone must do
-    last = lazy(unrated, server.url, "last")
+    last = lazy(unrated, server.url, "last", **changes)
     run(last)
     assert bytes_of(last) == bytes_of(reference)
     assert len(server.seen) == reference.metadata["annotations"] * len(ASPECTS)
