@@ -14,7 +14,7 @@ import numpy as np
 
 from activeuf_core import figures
 from studies.acquisition_functions.runs import Run
-from studies.acquisition_functions.statistics import curve, grid
+from studies.acquisition_functions.statistics import curve, curve_above_length, grid
 
 PICTURES = {
     "curves_fresh.png": "Accuracy of a freshly fitted model against annotations",
@@ -43,6 +43,9 @@ CALLS_SHOWN = {
 LOWEST_SHOWN = 0.08
 """Accuracy below that of the longer completion at which a curve leaves the picture."""
 
+ROOM_FOR_LEGEND = 0.25
+"""Of a panel's height, above the curves."""
+
 Groups = Mapping[str, Sequence[Run]]
 
 
@@ -67,25 +70,31 @@ def _curves(figure: Any, groups: Groups, name: str, length: float, ceiling: floa
     for axes, functions in zip(panels, PANELS, strict=True):
         for function, colour in zip(functions, COLOURS, strict=False):
             if function in groups:
-                _band(axes, groups[function], name, colour, function)
+                _band(axes, groups[function], name, colour, function, length)
         axes.axhline(length, color="black", linestyle="--", linewidth=0.9, label="longer wins")
         if np.isfinite(ceiling) and name == "fresh_accuracy":
             axes.axhline(ceiling, color="black", linestyle=":", linewidth=0.9, label="ceiling")
         _plain(axes)
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
-    panels[0].set_ylim(*_range(groups, name, length, ceiling))
+        axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
+    low, high = _range(groups, name, length, ceiling)
+    panels[0].set_ylim(low, high + ROOM_FOR_LEGEND * (high - low))
     for axes in panels[2:]:
         axes.set_xlabel("annotations", fontsize=9)
     for axes in panels[::2]:
         axes.set_ylabel("pair accuracy on held-out prompts", fontsize=9)
 
 
-def _band(axes: Any, runs: Sequence[Run], name: str, colour: str, label: str) -> None:
+def _band(
+    axes: Any, runs: Sequence[Run], name: str, colour: str, label: str, length: float
+) -> None:
+    """Draw a curve with its interval, from which the splits' own difficulty is taken out."""
     at_G = grid(runs)
-    found = curve(runs, name, at_G)
-    low_G, high_G = found.mean_G - found.half_G, found.mean_G + found.half_G
-    axes.plot(at_G, found.mean_G, color=colour, label=label, linewidth=1.3)
-    axes.fill_between(at_G, low_G, high_G, color=colour, alpha=0.15, linewidth=0)
+    above = curve_above_length(runs, name, at_G)
+    mean_G = length + above.mean_G
+    axes.plot(at_G, mean_G, color=colour, label=label, linewidth=1.3)
+    axes.fill_between(
+        at_G, mean_G - above.half_G, mean_G + above.half_G, color=colour, alpha=0.15, linewidth=0
+    )
 
 
 def _range(groups: Groups, name: str, length: float, ceiling: float) -> tuple[float, float]:

@@ -158,13 +158,14 @@ def _table_head(columns: Sequence[str]) -> str:
 def _difference(found: Difference | None) -> str:
     if found is None:
         return "–"
-    text = f"{found.mean:+.4f} ± {found.half:.4f}"
+    text = "+" * (found.mean >= 0.0) + _interval(found.mean, found.half, DECIMALS + 1)
     shown = f"**{text}**" if found.is_supported else text
     return f"{shown} ({found.seeds_p:.3f}, {found.prompts_p:.3f})"
 
 
 def _interval(mean: float, half: float, decimals: int = DECIMALS) -> str:
-    return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
+    """Write a mean with its interval; without one where a single seed gives none."""
+    return f"{mean:.{decimals}f}" + (f" ± {half:.{decimals}f}" if np.isfinite(half) else "")
 
 
 def _bought(groups: Groups) -> str:
@@ -191,4 +192,11 @@ the completions of all comparisons come from.
 
 
 def _pictures() -> str:
-    return "\n\n".join(f"![{title}]({name})" for name, title in plots.PICTURES.items())
+    said = """## Pictures
+
+Bands are 95 % t intervals over seeds of the distance to the dashed line, the rule that the longer
+completion wins: what makes a split easy or hard for everybody is taken out. Curves that stay far
+below it are not shown. Dotted: the ceiling."""
+    return (
+        said + "\n\n" + "\n\n".join(f"![{title}]({name})" for name, title in plots.PICTURES.items())
+    )

@@ -82,6 +82,16 @@ def curve(runs: Sequence[Run], name: str, at_G: Floats) -> Curve:
     return Curve(value_SG.mean(axis=0), half_width(value_SG))
 
 
+def curve_above_length(runs: Sequence[Run], name: str, at_G: Floats) -> Curve:
+    """Return a curve less the accuracy of the rule that the longer completion wins.
+
+    Both are of the same held-out prompts, so that the interval is without the difference between
+    easy and hard splits, which all functions share.
+    """
+    value_SG = np.array([on_grid(run, name, at_G) - run.length_accuracy for run in runs])
+    return Curve(value_SG.mean(axis=0), half_width(value_SG))
+
+
 def half_width(value_S: Floats) -> Floats:
     """Return half the 95 % t interval of the mean over the first axis; NaN for one value."""
     num = len(value_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,9 +174,17 @@ def test_differences_are_in_pairs_of_a_seed() -> None:
     assert not found.is_supported
 
 
-def test_a_run_survives_its_line(pool: JudgedPool) -> None:
-    from dataclasses import asdict
+def test_a_curve_above_length_forgets_how_hard_a_split_is() -> None:
+    runs = [
+        replace(a_run("drts", seed, [0.6 + seed / 10] * 2), length_accuracy=0.5 + seed / 10)
+        for seed in (1, 2)
+    ]
+    found = statistics.curve_above_length(runs, "enn_accuracy", statistics.grid(runs))
+    assert found.mean_G == pytest.approx([0.1, 0.1])
+    assert found.half_G == pytest.approx([0.0, 0.0], abs=1e-9)
 
+
+def test_a_run_survives_its_line(pool: JudgedPool) -> None:
     found = run("random", 1, QUICK, Material(pool, extract(pool)))
     assert from_json(json.loads(json.dumps(asdict(found)))) == found
 
