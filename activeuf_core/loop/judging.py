@@ -108,13 +108,18 @@ class PoolTexts:
     """The pool's prompts and completions by row, read through a memory map."""
 
     def __init__(self, pool: Path, table: CandidateTable, folder: Path) -> None:
-        """Open the file of texts in `folder`; write it when an earlier attempt did not."""
+        """Open the file of texts in `folder`; write it when an earlier attempt left none, or one
+        that is torn or of another pool.
+        """
         self._path = folder / TEXTS
         self._start_P = table.start_P
-        if not self._path.exists():
+        texts = self._open() if self._path.exists() else None
+        if texts is None or texts.num_rows != table.num_rows:
             self._write(pool)
-        with pa.memory_map(str(self._path)) as source:
-            self._texts = pa.ipc.open_file(source).read_all()
+            texts = self._open()
+        if texts is None:
+            raise DataError(f"{self._path}: was written and cannot be read; is the disk full?")
+        self._texts = texts
 
     def case(self, row: int) -> Case:
         """Return a candidate as the judge sees it."""
@@ -129,6 +134,15 @@ class PoolTexts:
         """Remove the file: the loop has ended."""
         del self._texts
         self._path.unlink()
+
+    def _open(self) -> pa.Table | None:
+        """Map the file; None when it is not whole."""
+        try:
+            with pa.memory_map(str(self._path)) as source:
+                return pa.ipc.open_file(source).read_all()
+        except (OSError, pa.ArrowInvalid) as error:
+            log.warning("%s: cannot be used (%s); writing it again.", self._path, error)
+            return None
 
     def _write(self, pool: Path) -> None:
         """Write the texts uncompressed, a prompt with the first of its rows only."""

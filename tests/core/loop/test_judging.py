@@ -266,6 +266,19 @@ def test_case_has_the_texts_of_its_row(pool: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("texts.*"))
 
 
+@pytest.mark.parametrize("left", [b"", b"torn", b"another pool"])
+def test_texts_that_are_torn_or_of_another_pool_are_written_again(
+    make_pool: Any, tmp_path: Path, left: bytes
+) -> None:
+    (tmp_path / "texts.arrow").write_bytes(left)
+    if left == b"another pool":
+        other = make_pool(3).write()
+        PoolTexts(other.candidates, other.table(), tmp_path)
+    pool = make_pool(6).write()
+    texts = PoolTexts(pool.candidates, pool.table(), tmp_path)
+    assert texts.case(20).completion == pool.rows[20]["completion"]
+
+
 def test_pool_with_ratings_is_refused(pool: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="already"):
         lazy_judge(pool, tmp_path)

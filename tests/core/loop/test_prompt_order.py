@@ -11,7 +11,7 @@ from activeuf_core.config import parse
 from activeuf_core.loop.config import LoopConfig
 from activeuf_core.loop.prompt_order import PromptOrder, widest_bounds
 
-ADAPTIVE = {"prompt_selection": "most_uncertain", "prompts_scored": 8}
+ADAPTIVE: dict[str, Any] = {"prompt_selection": "most_uncertain", "prompts_scored": 8}
 
 
 def order_of(num_prompts: int = 20, **changes: Any) -> PromptOrder:
@@ -34,7 +34,7 @@ def all_batches(order: PromptOrder, uncertainty_of: Any) -> list[list[int]]:
 
 @pytest.mark.parametrize("rule", ["shuffled", "in_order", "most_uncertain"])
 def test_every_prompt_comes_once(rule: str) -> None:
-    changes = ADAPTIVE if rule == "most_uncertain" else {"prompt_selection": rule}
+    changes: dict[str, Any] = ADAPTIVE if rule == "most_uncertain" else {"prompt_selection": rule}
     batches = all_batches(order_of(**changes), own_number)
     assert [len(batch) for batch in batches] == [3, 3, 3, 3, 3, 3, 2]
     assert sorted(prompt for batch in batches for prompt in batch) == list(range(20))
