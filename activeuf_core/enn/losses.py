@@ -13,6 +13,9 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
+BLOCK_VALUES = 1 << 18
+"""Weights whose pull is computed at a time: 1 MB of differences, which stay in the cache."""
+
 
 def bradley_terry(
     chosen_EN: torch.Tensor, rejected_EN: torch.Tensor, weight_EN: torch.Tensor | None = None
@@ -54,6 +57,9 @@ def add_pull_gradient(
     """
     for weight, start in zip(weights, initial, strict=True):
         assert weight.grad is not None, "called after backward"
-        # The difference first: added apart, w and w_0 leave a rounding error where both are equal,
-        # and Adam turns any gradient, however small, into a step of full size.
-        weight.grad.add_(weight.detach() - start, alpha=2.0 * factor)
+        heads = max(1, BLOCK_VALUES // weight[0].numel())
+        blocks = (whole.split(heads) for whole in (weight.detach(), start, weight.grad))
+        for now, then, gradient in zip(*blocks, strict=True):
+            # The difference first: added apart, w and w_0 leave a rounding error where both are
+            # equal, and Adam turns any gradient, however small, into a step of full size.
+            gradient.add_(now - then, alpha=2.0 * factor)

@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 
 class EnsembleNetwork(nn.Module):
@@ -44,5 +43,5 @@ class EnsembleNetwork(nn.Module):
         rows_DR = features.reshape(-1, features.shape[-1]).t()
         hidden_EHR = (first_EHD.flatten(0, 1) @ rows_DR).unflatten(0, first_EHD.shape[:2])
         for weight_EHH, bias_EH1 in zip(later, self.biases, strict=True):
-            hidden_EHR = torch.bmm(weight_EHH, functional.relu(hidden_EHR + bias_EH1))
+            hidden_EHR = torch.bmm(weight_EHH, (hidden_EHR + bias_EH1).relu_())
         return hidden_EHR.reshape(len(first_EHD), *features.shape[:-1])

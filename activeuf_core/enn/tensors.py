@@ -48,14 +48,14 @@ def require_pairs(
             f"(N, {size}), twice, and N ids, N at least 1."
         )
     for side, features_ND in (("chosen", chosen_ND), ("rejected", rejected_ND)):
-        # The sum is finite exactly when all are, save for overflow, which the second look excludes.
-        if not torch.isfinite(features_ND.sum(dtype=torch.float32)):
+        # The least and the greatest are finite exactly when all are: NaN makes both NaN.
+        least, greatest = torch.aminmax(features_ND)
+        if not (torch.isfinite(least) and torch.isfinite(greatest)):
             wrong = torch.nonzero(~torch.isfinite(features_ND).all(dim=1)).flatten()
-            if len(wrong):
-                raise DataError(
-                    f"the {side} features of pair {pair_ids_N[int(wrong[0])]} are NaN or infinite "
-                    f"({len(wrong)} such pairs). Extract its features again."
-                )
+            raise DataError(
+                f"the {side} features of pair {pair_ids_N[int(wrong[0])]} are NaN or infinite "
+                f"({len(wrong)} such pairs). Extract its features again."
+            )
 
 
 def require_same_layout(

@@ -4,7 +4,8 @@ In: features and comparisons. Out: bounds over heads, metrics, a flat state. Con
 `base.RewardUncertainty`.
 Source: Dwaracherla et al., arXiv 2402.00396; ActiveUltraFeedback, arXiv 2603.09692; prior
 functions: Osband et al., arXiv 1806.03335.
-Cost: per step of N pairs 12 N E D H floating-point operations, and seven passes over the weights.
+Cost: per step of N pairs 8 N E D H floating-point operations; ten passes over the weights (the
+gradient, its norm, seven of Adam), three more while the pull lasts; `benchmarks/enn.py` measures.
 Shapes: P prompts, C completions per prompt, D feature size, E ensemble heads, H first hidden size,
 N pairs.
 """
@@ -23,6 +24,7 @@ from activeuf_core.enn import losses
 from activeuf_core.enn.base import Features, RewardEstimate
 from activeuf_core.enn.bootstrap import bootstrap_weights
 from activeuf_core.enn.config import ENNConfig
+from activeuf_core.enn.gradients import NetworkGradients
 from activeuf_core.enn.network import EnsembleNetwork
 from activeuf_core.enn.schedule import learning_rate, regularization_weight
 from activeuf_core.enn.tensors import as_tensor, pieces, require_pairs, require_same_layout
@@ -63,6 +65,7 @@ class EnsembleENN:
         self._weights: list[torch.Tensor] = [*self._network.parameters()]
         self._initial = [weight.detach().clone() for weight in self._weights]
         self._pull_scale = losses.pull_scale(self._weights, config.regularization.normalisation)
+        self._gradients = NetworkGradients(self._network, getattr(torch, config.dtype))
         self._first_moments = [torch.zeros_like(weight) for weight in self._initial]
         self._second_moments = [torch.zeros_like(weight) for weight in self._initial]
         self._adam_steps = [torch.zeros((), device=self.device) for _ in self._initial]
@@ -104,8 +107,8 @@ class EnsembleENN:
         totals = torch.zeros(len(STEP_METRICS), device=self.device)
         for step, rate in enumerate(rates):
             part = slice(step * self.config.batch_size, (step + 1) * self.config.batch_size)
-            pairs_2ND = torch.stack([self._load(chosen_ND[part]), self._load(rejected_ND[part])])
-            totals += self._step(pairs_2ND, self._pair_weights(pair_ids_N[part]), rate, pull)
+            rows_RD = self._load(torch.cat([chosen_ND[part], rejected_ND[part]]))
+            totals += self._step(rows_RD, self._pair_weights(pair_ids_N[part]), rate, pull)
         return self._metrics(totals / num_steps, rates, pull)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -130,12 +133,19 @@ class EnsembleENN:
 
     def _rewards(self, features: torch.Tensor) -> torch.Tensor:
         """Rewards (E, ...) of features (..., D), float32."""
+        rewards = self._rewards_of(self._network, features)
+        return rewards if self._prior is None else rewards.add_(self._prior_rewards(features))
+
+    def _prior_rewards(self, features: torch.Tensor) -> torch.Tensor | float:
+        """What the fixed random networks add to the rewards, if there are any."""
+        if self._prior is None or self.config.prior_scale is None:
+            return 0.0
+        return self.config.prior_scale * self._rewards_of(self._prior, features)
+
+    def _rewards_of(self, network: EnsembleNetwork, features: torch.Tensor) -> torch.Tensor:
         half = self.config.dtype == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            rewards = self._network(features).float()
-            if self._prior is not None:
-                rewards = rewards + self.config.prior_scale * self._prior(features).float()
-        return rewards
+            return network(features).float()
 
     def _pair_weights(self, pair_ids_N: NDArray[np.int64]) -> torch.Tensor | None:
         """Bootstrap weights (E, N), or None when all heads see the same data."""
@@ -146,20 +156,26 @@ class EnsembleENN:
 
     def _step(
         self,
-        pairs_2ND: torch.Tensor,
+        rows_RD: torch.Tensor,
         weight_EN: torch.Tensor | None,
         rate: float,
         pull: float,
     ) -> torch.Tensor:
-        """Take one optimiser step; return the values of `STEP_METRICS`."""
-        chosen_EN, rejected_EN = self._rewards(pairs_2ND).unbind(dim=1)
+        """Take one optimiser step; return the values of `STEP_METRICS`.
+
+        Args: rows_RD: features of the chosen completions, then of the rejected ones.
+        """
+        rewards_ER = self._gradients.forward(rows_RD) + self._prior_rewards(rows_RD)
+        # Autograd from here on: the loss has one definition, and 128 values a head cost nothing.
+        chosen_EN, rejected_EN = rewards_ER.requires_grad_().chunk(2, dim=1)
         loss = losses.bradley_terry(chosen_EN, rejected_EN, weight_EN)
         centering = losses.reward_centering(chosen_EN, rejected_EN)
-        self._network.zero_grad()
-        (loss + self.config.reward_centering * centering).backward()
-        if pull > NEGLIGIBLE_PULL:
-            losses.add_pull_gradient(self._weights, self._initial, pull * self._pull_scale)
+        total = loss + self.config.reward_centering * centering
+        (slope_ER,) = torch.autograd.grad(total, rewards_ER)
         with torch.no_grad():
+            self._gradients.backward(slope_ER)
+            if pull > NEGLIGIBLE_PULL:
+                losses.add_pull_gradient(self._weights, self._initial, pull * self._pull_scale)
             norm = self._adam_step(rate)
             margin_N = (chosen_EN - rejected_EN).mean(dim=0)
             win_rate = (margin_N > 0).float().mean()
@@ -170,6 +186,10 @@ class EnsembleENN:
         """Apply AdamW to clipped gradients; return their norm before clipping."""
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
+        # Clips inside the fused kernel, which saves a pass over all gradients.
+        scale: torch.Tensor | None = ((norm + 1e-6) / self.config.max_grad_norm).clamp(min=1.0)
+        if self.device.type == "cpu" and scale == 1.0:
+            scale = None  # the same result a tenth sooner; a GPU would have to be waited for
         adamw(
             self._weights,
             gradients,
@@ -178,8 +198,7 @@ class EnsembleENN:
             [],
             self._adam_steps,
             fused=True,
-            # Clips inside the fused kernel, which saves a pass over all gradients.
-            grad_scale=((norm + 1e-6) / self.config.max_grad_norm).clamp(min=1.0),
+            grad_scale=scale,
             amsgrad=False,
             beta1=self.config.adam_beta1,
             beta2=self.config.adam_beta2,
