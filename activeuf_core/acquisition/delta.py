@@ -13,7 +13,7 @@ from activeuf_core.acquisition import row_choice
 from activeuf_core.acquisition.base import Bounds, Floats, Ints
 from activeuf_core.acquisition.config import DeltaQuantileConfig, DeltaUCBConfig, DRTSConfig
 from activeuf_core.acquisition.random_stream import RandomStream
-from activeuf_core.acquisition.thompson import FIRST_DRAW, draw_rewards, second_draw
+from activeuf_core.acquisition.thompson import two_winners
 
 CHUNK_VALUES = 1 << 18
 """Gaps held at a time by DeltaQuantile: 2 MB."""
@@ -25,9 +25,7 @@ def drts(bounds: Bounds, stream: RandomStream, config: DRTSConfig) -> Ints:
     i = argmax_k r_k,  j = argmin_{k != i} r'_k,  r and r' independent draws of the rewards.
     Under `compat: upstream`, j = argmin_k r'_k drawn again while j = i, as in `dts`.
     """
-    drawn_PC = bounds.fill(draw_rewards(bounds, stream, config, FIRST_DRAW), -np.inf)
-    first_P = row_choice.best(drawn_PC)
-    return row_choice.pairs(first_P, second_draw(bounds, stream, config, first_P, sign=-1.0))
+    return two_winners(bounds, stream, config, sign=-1.0)
 
 
 def deltaucb(bounds: Bounds, stream: RandomStream, config: DeltaUCBConfig) -> Ints:

@@ -26,7 +26,7 @@ from activeuf_core.acquisition.thompson import (
     FIRST_DRAW,
     SECOND_DRAW,
     draw_rewards,
-    second_draw,
+    two_winners,
 )
 
 CHUNK_VALUES = 1 << 15
@@ -44,9 +44,7 @@ def dts(bounds: Bounds, stream: RandomStream, config: DTSConfig) -> Ints:
     Wu and Liu 2016, arXiv 1604.07101, without the comparison of a completion with itself. The
     research code draws again while j = i, and then picks at random: `compat: upstream`.
     """
-    drawn_PC = bounds.fill(draw_rewards(bounds, stream, config, FIRST_DRAW), -np.inf)
-    first_P = row_choice.best(drawn_PC)
-    return row_choice.pairs(first_P, second_draw(bounds, stream, config, first_P))
+    return two_winners(bounds, stream, config)
 
 
 def infogain(bounds: Bounds, stream: RandomStream, config: InfoGainConfig) -> Ints:

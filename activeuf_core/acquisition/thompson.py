@@ -20,6 +20,9 @@ RETRY_DRAW = 16
 """First of the series for repeated draws."""
 CHUNK_ROWS = 1024
 """Prompts for which noise is drawn at a time: 250 KB at 30 completions, which stay in the cache."""
+PAIRED_ROWS = {"heads": 8 * CHUNK_ROWS, "uniform": CHUNK_ROWS // 2}
+"""Prompts for which both draws of a rule are made at a time, by `noise`: a head is read, not drawn
+completion by completion."""
 
 
 def draw_rewards(
@@ -66,30 +69,54 @@ def _draw_uniform(
     out_RC += bounds.mean_PC[rows]
 
 
-def second_draw(
+def two_winners(
+    bounds: Bounds, stream: RandomStream, config: RetryingConfig, *, sign: float = 1.0
+) -> Ints:
+    """Choose the winner of one draw, and another completion by a fresh draw r', shape (P, 2).
+
+    Published: argmax_{k != first} sign r'_k, one draw, never futile. Both draws are made at once
+    for as many prompts as fit in the cache, up to the choice.
+    `compat: upstream`: argmax_k sign r'_k, again with a new draw while it equals the first, at most
+    `max_iterations` = T draws, then uniform among the others. With q_k the probability of k under
+    one draw, j != i has probability q_j (1 - q_i^T) / (1 - q_i) + q_i^T / (n - 1).
+    """
+    if config.max_iterations is not None:
+        drawn_PC = bounds.fill(draw_rewards(bounds, stream, config, FIRST_DRAW), -np.inf)
+        first_P = row_choice.best(drawn_PC)
+        second_P = _retried(bounds, stream, config, first_P, sign, config.max_iterations)
+        return row_choice.pairs(first_P, second_P)
+    num_prompts, num_completions = bounds.mask_PC.shape
+    result_P2 = np.empty((num_prompts, 2), dtype=np.int64)
+    step = PAIRED_ROWS[config.noise]
+    for start in range(0, num_prompts, step):
+        part = slice(start, min(start + step, num_prompts))
+        rows = np.arange(part.start, part.stop)
+        draws = np.repeat([FIRST_DRAW, SECOND_DRAW], len(rows))
+        both_RC = draw_rewards(bounds, stream, config, draws, np.tile(rows, 2))
+        drawn_2RC = both_RC.reshape(2, len(rows), num_completions)
+        drawn_2RC[1] *= sign
+        if not bounds.is_full:
+            drawn_2RC[:, ~bounds.mask_PC[part]] = -np.inf
+        result_P2[part, 0] = first_R = row_choice.best(drawn_2RC[0])
+        drawn_2RC[1, np.arange(len(rows)), first_R] = -np.inf
+        result_P2[part, 1] = row_choice.best(drawn_2RC[1])
+    return result_P2
+
+
+def _retried(
     bounds: Bounds,
     stream: RandomStream,
     config: RetryingConfig,
     first_P: Ints,
-    *,
-    sign: float = 1.0,
+    sign: float,
+    max_iterations: int,
 ) -> Ints:
-    """Choose a completion other than `first_P` by fresh draws r', shape (P,).
-
-    Published: argmax_{k != first} sign r'_k, one draw, never futile.
-    `compat: upstream`: argmax_k sign r'_k, again with a new draw while it equals `first_P`, at most
-    `max_iterations` = T draws, then uniform among the others. With q_k the probability of k under
-    one draw, j != i has probability q_j (1 - q_i^T) / (1 - q_i) + q_i^T / (n - 1).
-    """
-    if config.max_iterations is None:
-        drawn_PC = draw_rewards(bounds, stream, config, SECOND_DRAW)
-        drawn_PC *= sign
-        return row_choice.best_except(bounds.fill(drawn_PC, -np.inf), first_P)
+    """The research code's second completion, see `two_winners`, shape (P,)."""
     second_P = first_P.copy()
     pending, attempt = np.arange(len(first_P)), 0
-    while len(pending) and attempt < config.max_iterations:
+    while len(pending) and attempt < max_iterations:
         # The fewer prompts are left, the more of their attempts are made at a time.
-        ahead = min(max(1, len(first_P) // len(pending)), config.max_iterations - attempt)
+        ahead = min(max(1, len(first_P) // len(pending)), max_iterations - attempt)
         rows = np.repeat(pending, ahead)
         draws = np.tile(RETRY_DRAW + attempt + np.arange(ahead), len(pending))
         drawn_RC = draw_rewards(bounds, stream, config, draws, rows)
