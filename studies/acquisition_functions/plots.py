@@ -28,17 +28,25 @@ PANELS = (
     ("random", "rucb", "maxminlcb", "ids"),
     ("random", "drts", "deltaucb", "deltaquantile"),
 )
-"""A panel each; `random`, in grey, is in all."""
-COLOURS = (figures.GREY, figures.BLUE, figures.ORANGE, "#4f9a57", "#a04f8c")
+"""A panel each; `random`, in black, is in all."""
+STYLES = (
+    ("black", "-"),
+    (figures.BLUE, "-"),
+    (figures.ORANGE, (0, (5, 1))),
+    ("#c2188f", (0, (3, 1, 1, 1))),
+)
+"""Colour and dashes of a panel's functions, far apart, as a picture's palette is small."""
 
+LEVEL = "#707070"
+"""Levels to compare with."""
 CALLS_SHOWN = {
-    "random": figures.GREY,
+    "random": "black",
     "ultrafeedback": figures.BLUE,
     "maxmin": figures.ORANGE,
     "deltaqwen": "#4f9a57",
     "drts": "#a04f8c",
-    "deltaucb": "#b33a3a",
-    "infomax": "#3aa0a0",
+    "deltaucb": "#3aa0a0",
+    "infomax": figures.GREY,
 }
 LOWEST_SHOWN = 0.08
 """Accuracy below that of the longer completion at which a curve leaves the picture."""
@@ -68,12 +76,12 @@ def draw_all(folder: Path, groups: Groups, ceiling: float) -> None:
 def _curves(figure: Any, groups: Groups, name: str, length: float, ceiling: float) -> None:
     panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
     for axes, functions in zip(panels, PANELS, strict=True):
-        for function, colour in zip(functions, COLOURS, strict=False):
+        for function, style in zip(functions, STYLES, strict=True):
             if function in groups:
-                _band(axes, groups[function], name, colour, function, length)
-        axes.axhline(length, color="black", linestyle="--", linewidth=0.9, label="longer wins")
+                _band(axes, groups[function], name, style, function, length)
+        axes.axhline(length, color=LEVEL, linestyle="--", linewidth=1.0, label="longer wins")
         if np.isfinite(ceiling) and name == "fresh_accuracy":
-            axes.axhline(ceiling, color="black", linestyle=":", linewidth=0.9, label="ceiling")
+            axes.axhline(ceiling, color=LEVEL, linestyle=":", linewidth=1.0, label="ceiling")
         _plain(axes)
         axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
     low, high = _range(groups, name, length, ceiling)
@@ -84,16 +92,22 @@ def _curves(figure: Any, groups: Groups, name: str, length: float, ceiling: floa
         axes.set_ylabel("pair accuracy on held-out prompts", fontsize=9)
 
 
-def _band(
-    axes: Any, runs: Sequence[Run], name: str, colour: str, label: str, length: float
-) -> None:
+def _band(axes: Any, runs: Sequence[Run], name: str, style: Any, label: str, length: float) -> None:
     """Draw a curve with its interval, from which the splits' own difficulty is taken out."""
     at_G = grid(runs)
     above = curve_above_length(runs, name, at_G)
     mean_G = length + above.mean_G
-    axes.plot(at_G, mean_G, color=colour, label=label, linewidth=1.3)
+    colour, dashes = style
+    axes.plot(at_G, mean_G, color=colour, linestyle=dashes, label=label, linewidth=1.5)
+    # Without soft edges, or mixed colours crowd the lines' own out of the picture's palette.
     axes.fill_between(
-        at_G, mean_G - above.half_G, mean_G + above.half_G, color=colour, alpha=0.15, linewidth=0
+        at_G,
+        mean_G - above.half_G,
+        mean_G + above.half_G,
+        color=colour,
+        alpha=0.12,
+        linewidth=0,
+        antialiased=False,
     )
 
 
@@ -113,7 +127,7 @@ def _calls(figure: Any, groups: Groups, length: float) -> None:
             calls_G = curve(groups[function], "judgements", at_G).mean_G
             level_G = curve(groups[function], "fresh_accuracy", at_G).mean_G
             axes.plot(calls_G, level_G, "o-", markersize=2.5, color=colour, label=function)
-    axes.axhline(length, color="black", linestyle="--", linewidth=0.9, label="longer wins")
+    axes.axhline(length, color=LEVEL, linestyle="--", linewidth=1.0, label="longer wins")
     axes.set_ylim(*_range(groups, "fresh_accuracy", length, np.nan))
     axes.set_xscale("log")
     axes.set_xlabel("judge calls; functions not shown cost what random does", fontsize=9)
