@@ -5,7 +5,7 @@ and at 60,000 prompts, and how many times faster that is than the reference of t
 (`activeuf_core.acquisition.reference`) on a sample of prompts: on numpy rows, and on torch rows
 with 0-d tensors, which is how the research code runs its rules.
 Cost: about 20 seconds and 1 GB.
-Command: python benchmarks/acquisition.py
+Command: python -m benchmarks.acquisition
 """
 
 from __future__ import annotations
