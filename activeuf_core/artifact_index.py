@@ -118,6 +118,11 @@ class ArtifactIndex:
                 names = self._shelf(asset).present
                 yield from ((asset, name) for name in names if name[0] != ".")
 
+    def sample(self, asset: str, count: int = 50) -> dict[tuple[str, str], Look]:
+        """Return looks at some artifacts of an asset, whichever partition they were made for."""
+        names = [name for name in sorted(self._shelf(asset).present) if name[0] != "."]
+        return {(asset, name): self.look(asset, name) for name in names[:count]}
+
     def config(self, asset: str, fingerprint: str) -> Mapping[str, Any] | None:
         """Return the whole config of a complete artifact, None when there is no such artifact."""
         shelf = self._shelf(asset)

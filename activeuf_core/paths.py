@@ -151,6 +151,11 @@ class Layout:
         """Lock file that orders a publication and a change of owner of one artifact."""
         return self.home / "claims" / asset / f"{fingerprint}.fence"
 
+    @property
+    def served(self) -> Path:
+        """Folder of what a Dagster that serves this home tells of itself."""
+        return self.home / "served"
+
     def lead(self, backfill: str, dimension: str) -> Path:
         """Lock file of the run that submits for a backfill, of one kind of partitions."""
         return self.home / "claims" / "backfills" / f"{backfill}-{dimension}.lock"

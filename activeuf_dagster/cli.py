@@ -23,7 +23,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ from rich.markup import escape
 
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.errors import ActiveUFError, ConfigError
-from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, PROJECT, Layout
+from activeuf_core.paths import LEADERBOARD_HTML, LEADERBOARD_JSON, Layout
 from activeuf_core.recipes import Node
 from activeuf_dagster import cli_automation, cli_cluster, cli_jobs, cli_sweep
 from activeuf_dagster.backfill_warnings import backfill_warnings
@@ -43,8 +42,10 @@ from activeuf_dagster.cli_adopt import adopt
 from activeuf_dagster.cli_gc import gc
 from activeuf_dagster.cli_plan import plan
 from activeuf_dagster.cli_recover import recover
+from activeuf_dagster.dev_server import serve
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.project import Project
+from activeuf_dagster.served import note_address
 from activeuf_dagster.terminal import show_progress, what_an_interruption_left
 
 if TYPE_CHECKING:
@@ -161,17 +162,13 @@ def ui(
     project = Project.load()
     ensure_instance(project.layout)
     os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
-    console.print(
-        f"Dagster on http://{host}:{port} (instance {os.environ['DAGSTER_HOME']}); Ctrl-C ends it."
-    )
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml")]
+    url = f"http://{host}:{port}"
+    console.print(f"Dagster on {url} (instance {os.environ['DAGSTER_HOME']}); Ctrl-C ends it.")
+    note = note_address(project.layout, url)
     try:
-        code = subprocess.run(
-            [*command, "--host", host, "--port", str(port)], cwd=PROJECT, check=False
-        ).returncode
-    except KeyboardInterrupt:
-        code = 0
-    raise typer.Exit(code)
+        raise typer.Exit(serve(host, port))
+    finally:
+        note.unlink(missing_ok=True)
 
 
 @app.command()

@@ -16,13 +16,13 @@ from rich.markup import escape
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.plan import STATES, Price, State, Status, price
 from activeuf_core.recipes import Node
-from activeuf_core.stages import STAGES
 from activeuf_core.survey import Orphaned, orphaned
 from activeuf_dagster import plan_text
 from activeuf_dagster.backfill_warnings import backfill_warnings
 from activeuf_dagster.instance import ensure_instance
 from activeuf_dagster.plan_text import Row
 from activeuf_dagster.project import Project
+from activeuf_dagster.selections import SELECTIONS, assets_of
 
 COLOURS: Mapping[State, str] = {
     "fresh": "green",
@@ -50,7 +50,8 @@ def plan(
         typer.Option("--experiments", help="The same as an option; may be repeated."),
     ] = None,
     select: Annotated[
-        list[str] | None, typer.Option(help="Show these assets only; may be repeated.")
+        list[str] | None,
+        typer.Option(help=f"Show these assets only, or {', '.join(SELECTIONS)}; may be repeated."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help=f"Show these states only: {', '.join(STATES)}.")
@@ -66,7 +67,7 @@ def plan(
     """Say what is fresh and what is not, why, and what a materialization would run. Runs
     nothing.
     """
-    _check(select, [stage.asset for stage in STAGES], "asset")
+    wanted = assets_of(select or ())
     _check(only, STATES, "state")
     gc.disable()  # nothing that is made here is dropped before the end: 0.4 s of 100,000 nodes
     try:
@@ -76,7 +77,7 @@ def plan(
     shown = {
         node: status
         for node, status in view.found.items()
-        if (not select or node[0] in select) and (not only or status.state in only)
+        if (wanted is None or node[0] in wanted) and (not only or status.state in only)
     }
     if as_json:
         json.dump(_as_json(shown, view), sys.stdout, indent=1)
@@ -104,14 +105,14 @@ class _Plan:
 
 
 def _look(names: Sequence[str], *, digests: bool) -> _Plan:
-    from activeuf_dagster.planning import look_at, nodes_of, recorded_in
+    from activeuf_dagster.planning import look_at, nodes_of, past_of, recorded_in
 
     project = Project.load()
     chosen = project.catalog.chosen(names)
     recorded = recorded_in(ensure_instance(project.layout))
     book = project.book()
     view = look_at(book, nodes_of(book, chosen), recorded, digests=digests)
-    cost = price(view.found, view.knowledge.found)
+    cost = price(view.found, past_of(view, view.found))
     loose = Orphaned(0, 0) if names else orphaned(view.expected.now())
     view.expected.index.save()
     return _Plan(view.found, cost, loose, backfill_warnings(project))

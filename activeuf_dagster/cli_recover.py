@@ -27,8 +27,10 @@ from activeuf_core.recoveries import announced, planning_alone
 from activeuf_core.recovery import SETTLED, Wish
 from activeuf_core.stages import STAGES
 from activeuf_dagster.instance import ensure_instance
+from activeuf_dagster.plan_text import price_lines
 from activeuf_dagster.project import Project
 from activeuf_dagster.selections import SELECTIONS, assets_of
+from activeuf_dagster.served import address, refuse_newer
 from activeuf_dagster.terminal import show_progress, what_an_interruption_left
 
 if TYPE_CHECKING:
@@ -176,6 +178,7 @@ class _Order:
                 if daemon is None:
                     daemon = daemon_is_alive(self.instance)
                 if daemon:
+                    refuse_newer(layout, to_run)
                     done.backfill_id = recovering.start_backfill(
                         self.instance, done.plan, self.settings, "recover"
                     )
@@ -229,7 +232,7 @@ class _Order:
         console.print(
             f"Backfill {name} of {len(done.plan.recovery.to_run)} partitions is with Dagster's "
             f"daemon, which looks every 30 s.\n"
-            f"  http://127.0.0.1:3000/runs/b/{name}   (where `activeuf ui` serves)\n"
+            f"  {address(self.project.layout) or '<UI>'}/runs/b/{name}\n"
             "  activeuf plan --only running --only failed"
         )
         if not wait:
@@ -271,10 +274,8 @@ def tell(plan: Plan) -> None:
             reasons = [why for node, why in recovery.to_run.items() if node[0] == stage.asset]
             if reasons:
                 console.print(f"  {len(reasons):>5}  {stage.asset:<20}  {_why(reasons)}")
-        gpu = f", {cost.gpu_hours:.2f} GPU-hours" if cost.gpu_hours else ""
-        console.print(f"By what such artifacts took before: {cost.hours:.2f} hours of jobs{gpu}.")
-        if cost.unknown:
-            console.print(f"Without an estimate, never made here: {', '.join(cost.unknown)}.")
+        for line in price_lines(cost):
+            console.print(line)
     else:
         console.print("Nothing has to run.")
     if recovery.left_out:

@@ -10,7 +10,7 @@ from activeuf_dagster.automation import build_sensor
 from activeuf_dagster.jobs import JOBS
 from activeuf_dagster.materialization import build_assets
 from activeuf_dagster.project import Project
-from activeuf_dagster.sensors import build_config_nodes, observe_configs
+from activeuf_dagster.sensors import build_config_nodes, build_observer
 
 
 def build(project: Project) -> dg.Definitions:
@@ -21,6 +21,6 @@ def build(project: Project) -> dg.Definitions:
     return dg.Definitions(
         assets=[*build_assets(project), *build_config_nodes(project)],
         jobs=JOBS,
-        sensors=[observe_configs, build_sensor(project.catalog)],
+        sensors=[build_observer(project.catalog), build_sensor(project.catalog)],
         executor=dg.in_process_executor,
     )

@@ -70,8 +70,14 @@ def sums(found: Mapping[Node, Status], cost: Price) -> Iterator[str]:
         yield "Nothing has to run."
         return
     yield f"A materialization would make {_shared(sharing(found, TO_RUN))}."
-    gpu = f", {cost.gpu_hours:,.2f} GPU-hours" if cost.gpu_hours else ""
-    yield f"By what such artifacts took before: {cost.hours:,.2f} hours of jobs{gpu}."
+    yield from price_lines(cost)
+
+
+def price_lines(cost: Price) -> Iterator[str]:
+    """Yield what is known of a price, and of what nothing is."""
+    if cost.hours:
+        gpu = f", {cost.gpu_hours:,.2f} GPU-hours" if cost.gpu_hours else ""
+        yield f"By what such artifacts took before: {cost.hours:,.2f} hours of jobs{gpu}."
     if cost.unknown:
         yield f"Without an estimate, never made here: {', '.join(cost.unknown)}."
 

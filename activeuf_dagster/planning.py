@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeuf_core import plan
-from activeuf_core.artifact_index import ArtifactIndex
+from activeuf_core.artifact_index import ArtifactIndex, Look
 from activeuf_core.expected import ExpectedBook
+from activeuf_core.launchers.base import Target
 from activeuf_core.plan import Knowledge, Status
 from activeuf_core.recipes import Node, RecipeBook
 from activeuf_core.stages import STAGES, stage_of
@@ -72,6 +73,17 @@ def look_at(
     found = plan.statuses(expected, nodes, knowledge)
     index.save()
     return View(found, knowledge, expected)
+
+
+def past_of(view: View, found: Mapping[Node, Status]) -> Mapping[Target, Look]:
+    """Return looks that tell what it costs to run all that is to run; of an asset of which nothing
+    was looked at, some artifacts of other partitions tell.
+    """
+    past = dict(view.knowledge.found.items())
+    known = {asset for (asset, _), look in past.items() if look.is_complete}
+    for asset in {node[0] for node, one in found.items() if one.state in plan.TO_RUN} - known:
+        past |= view.expected.index.sample(asset)
+    return past
 
 
 def recorded_in(home: Path) -> Mapping[Node, str]:

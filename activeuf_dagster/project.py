@@ -90,7 +90,9 @@ class Project:
             if name == LOCAL:
                 return LocalCluster()
             known = choose_from(name, [found.stem for found in folder.glob("*.yaml")])
-            raise ConfigError(f"{path}: there is no such cluster file; {known}.")
+            raise ConfigError(
+                f"{path}: there is no such cluster file; {known}. Docs: docs/slurm.md."
+            )
         return read_cluster(path)
 
     def _this_machine(self) -> LocalCluster:

@@ -25,7 +25,7 @@ from activeuf_dagster.adoption import record
 from activeuf_dagster.exact_waves import exact_waves
 from activeuf_dagster.foreground import run_waves
 from activeuf_dagster.materialization import MaterializationConfig, operation_of
-from activeuf_dagster.planning import look_at, nodes_of
+from activeuf_dagster.planning import look_at, nodes_of, past_of
 from activeuf_dagster.project import Project
 from activeuf_dagster.recorded import recorded_versions
 
@@ -64,7 +64,8 @@ def make_plan(
     wish = replace(wish, busy=busy(instance, project), barred=barred(found))
     recovery = decide(facts_of(view.expected.now(), found, knowledge), wish)
     to_pay = {node: replace(found[node], state="missing") for node in recovery.to_run}
-    return Plan(recovery, price(to_pay, knowledge.found), found, knowledge.found)
+    past = past_of(view, to_pay)
+    return Plan(recovery, price(to_pay, past), found, past)
 
 
 def busy(instance: dg.DagsterInstance, project: Project) -> dict[Node, str]:

@@ -13,13 +13,16 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from activeuf_core.catalog import Catalog
 from activeuf_core.errors import ConfigError
+from activeuf_core.paths import Layout
 from activeuf_core.stages import STAGES
 from activeuf_dagster.graph import config_specs, dagster_partition
 from activeuf_dagster.materialization import OPERATIONS, operation_of
 from activeuf_dagster.project import Project
 from activeuf_dagster.recorded import observed_versions, recorded_versions
 from activeuf_dagster.recording import observation
+from activeuf_dagster.served import note_partitions
 
 INTERVAL_S = 30
 PER_TICK = 2000
@@ -73,19 +76,28 @@ def _config_nodes(project: Project, name: str) -> dg.AssetsDefinition:
     return configs
 
 
-@dg.sensor(
-    name="observe_configs",
-    minimum_interval_seconds=INTERVAL_S,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Observes the config nodes of materialized partitions; starts no run.",
-)
-def observe_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Observe what changed in the config files."""
-    try:
-        project = Project.load()
-    except ConfigError as error:
-        return dg.SkipReason(
-            f"A config file is wrong; what is shown as stale may be out of date. {error}"
-        )
-    changed = changed_observations(context.instance, project)
-    return dg.SensorResult(asset_events=changed[:PER_TICK])
+def build_observer(loaded: Catalog) -> dg.SensorDefinition:
+    """Return the sensor.
+
+    Args: loaded: the partitions that this code server knows.
+    """
+
+    @dg.sensor(
+        name="observe_configs",
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Observes the config nodes of materialized partitions; starts no run.",
+    )
+    def observe_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        """Observe what changed in the config files, and tell which partitions are served."""
+        note_partitions(Layout.default(), loaded)
+        try:
+            project = Project.load()
+        except ConfigError as error:
+            return dg.SkipReason(
+                f"A config file is wrong; what is shown as stale may be out of date. {error}"
+            )
+        changed = changed_observations(context.instance, project)
+        return dg.SensorResult(asset_events=changed[:PER_TICK])
+
+    return observe_configs

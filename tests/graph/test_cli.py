@@ -153,3 +153,14 @@ def test_a_home_that_cannot_be_written_is_one_line(
     said = capsys.readouterr().err
     assert "NotADirectoryError" in said
     assert "writable" in said
+
+
+def test_the_price_is_known_from_other_partitions(folder: Path) -> None:
+    activeuf("materialize", "exp-a")
+    price = json.loads(activeuf("plan", "exp-b", "--json").stdout)["price"]
+    assert price["partitions"] > 0 and price["unknown"] == []
+
+
+def test_the_plan_takes_named_selections(folder: Path) -> None:
+    printed = json.loads(activeuf("plan", "exp-a", "--select", "training", "--json").stdout)
+    assert {row["asset"] for row in printed["nodes"]} == {"dpo_model", "reward_model"}
