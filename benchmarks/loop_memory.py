@@ -3,7 +3,7 @@
 In: a synthetic candidate pool with 30 completions per prompt and 2,560 float16 values for each,
 written to a temporary folder. Out: peak memory of the stage, run whole in a process of its own:
 all that was resident at once, and of it what is not pages of files, sampled 20 times a second.
-Cost: 1 GB on disk and a minute for 5,000 prompts; 9.5 GB and about ten minutes for 60,000.
+Cost: 1 GB on disk and half a minute for 5,000 prompts; 9.5 GB and about ten minutes for 60,000.
 Command: python -m benchmarks.loop_memory [--prompts 60000] [--heads full] [--folder DIR]
 """
 
