@@ -17,10 +17,12 @@ from studies.acquisition_functions import plots
 from studies.acquisition_functions.runs import CEILING, Material, Run, StudySettings
 from studies.acquisition_functions.statistics import (
     Difference,
+    Floats,
     curve,
     differences,
     grid,
     half_width,
+    seed_differences,
 )
 
 BASELINE = "random"
@@ -34,6 +36,13 @@ OUTCOME_COLUMNS = (
     "fresh, end",
     "enn, end",
     "score of fresh's first choice, end",
+)
+SECONDARY_COLUMNS = (
+    "function",
+    "enn, curve",
+    "enn, end",
+    "first choice, curve",
+    "first choice, end",
 )
 BOUGHT_COLUMNS = (
     "function",
@@ -119,6 +128,7 @@ def _tables(groups: Groups, ceiling: Sequence[Run]) -> str:
             f"`fresh` on {ceiling[0].points[-1].comparisons:,} random comparisons at once, the "
             f"ceiling: {_interval(float(best.mean()), float(half_width(best)))}."
         )
+    parts.append(_secondary(long, grid([run for runs in long.values() for run in runs])))
     return "\n\n".join([*parts, " ".join(lines), _bought(groups)])
 
 
@@ -151,6 +161,27 @@ of functions; **bold**: both below 0.05.
 """ + "\n".join(ordered)
 
 
+def _secondary(groups: Groups, at_G: Floats) -> str:
+    """The ENN's accuracy and the first choice's score, against the baseline."""
+    if BASELINE not in groups:
+        return ""
+    columns = [
+        seed_differences(groups, BASELINE, name, part_G)
+        for name in ("enn_accuracy", "fresh_best")
+        for part_G in (at_G, at_G[-1:])
+    ]
+    rows = [
+        f"| {function} | {' | '.join(_difference(column[function]) for column in columns)} |"
+        for function in columns[0]
+    ]
+    said = (
+        f"Beside the planned outcome: differences to {BASELINE} by the ensemble that bought the "
+        "data, and in the score of `fresh`'s first choice (p: t-test over seeds, each column "
+        "corrected on its own)."
+    )
+    return "\n".join([said, "", _table_head(SECONDARY_COLUMNS), *rows])
+
+
 def _table_head(columns: Sequence[str]) -> str:
     return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
 
@@ -159,8 +190,13 @@ def _difference(found: Difference | None) -> str:
     if found is None:
         return "–"
     text = "+" * (found.mean >= 0.0) + _interval(found.mean, found.half, DECIMALS + 1)
+    tests = (found.seeds_p, found.prompts_p)
     shown = f"**{text}**" if found.is_supported else text
-    return f"{shown} ({found.seeds_p:.3f}, {found.prompts_p:.3f})"
+    return f"{shown} ({', '.join(_p(p) for p in tests if np.isfinite(p))})"
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
 
 
 def _interval(mean: float, half: float, decimals: int = DECIMALS) -> str:

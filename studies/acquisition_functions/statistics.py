@@ -53,8 +53,8 @@ class Difference:
     """Half-width of the 95 % t interval over seeds."""
     seeds_p: float
     """Paired t-test over seeds, Holm-corrected."""
-    prompts_p: float
-    """Sign-flip test over prompts, Holm-corrected."""
+    prompts_p: float = math.nan
+    """Sign-flip test over prompts, Holm-corrected; NaN where prompts were not kept apart."""
 
     @property
     def is_supported(self) -> bool:
@@ -166,8 +166,25 @@ def differences(
     }
 
 
-def _level(run: Run, at_G: Floats) -> float:
-    return float(on_grid(run, "fresh_accuracy", at_G).mean())
+def seed_differences(
+    runs: Mapping[str, Sequence[Run]], baseline: str, name: str, at_G: Floats
+) -> dict[str, Difference]:
+    """Compare the mean over `at_G` of any field of the points, over seeds only."""
+    by_seed = {run.seed: _level(run, at_G, name) for run in runs[baseline]}
+    gap_FS = {
+        function: np.array([_level(run, at_G, name) - by_seed[run.seed] for run in seeds])
+        for function, seeds in runs.items()
+        if function != baseline
+    }
+    corrected = holm([t_p(gap_S) for gap_S in gap_FS.values()])
+    return {
+        function: Difference(function, float(gap_S.mean()), float(half_width(gap_S)), p)
+        for (function, gap_S), p in zip(gap_FS.items(), corrected, strict=True)
+    }
+
+
+def _level(run: Run, at_G: Floats, name: str = "fresh_accuracy") -> float:
+    return float(on_grid(run, name, at_G).mean())
 
 
 def _by_prompt(pairs: Sequence[tuple[Run, Run]], at_G: Floats) -> Floats:

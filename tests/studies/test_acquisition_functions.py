@@ -184,6 +184,18 @@ def test_a_curve_above_length_forgets_how_hard_a_split_is() -> None:
     assert found.half_G == pytest.approx([0.0, 0.0], abs=1e-9)
 
 
+def test_any_field_can_be_compared_over_seeds() -> None:
+    runs = {
+        name: [a_run(name, seed, [level + seed / 100] * 2) for seed in (1, 2, 3)]
+        for name, level in (("random", 0.5), ("worse", 0.4))
+    }
+    at_G = statistics.grid(runs["random"])
+    found = statistics.seed_differences(runs, "random", "enn_accuracy", at_G)["worse"]
+    assert (found.mean, found.half) == pytest.approx((-0.1, 0.0), abs=1e-9)
+    assert np.isnan(found.prompts_p)
+    assert not found.is_supported
+
+
 def test_a_run_survives_its_line(pool: JudgedPool) -> None:
     found = run("random", 1, QUICK, Material(pool, extract(pool)))
     assert from_json(json.loads(json.dumps(asdict(found)))) == found
