@@ -5,7 +5,7 @@ a learning curve on held-out prompts and what was bought. Heavy: needs torch.
 Two reward models are evaluated. `fresh`: a linear Bradley-Terry model fitted anew to all
 comparisons so far; it is convex, so two runs differ by their data alone, and it is what a
 preference dataset is for: training another model. `enn`: the mean of the ensemble that selected.
-Cost: 5 to 15 seconds on one core for 1,900 comparisons.
+Cost: 6 to 7 CPU-seconds for 1,900 comparisons.
 Shapes: P held-out prompts, M completions per prompt (padded), R rows, N pairs, D feature size.
 """
 
