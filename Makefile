@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 # Paths stay relative, so that a checkout in a folder with spaces works.
 BIN := .venv/bin
-PYTHON_FILES := activeuf_core activeuf_dagster scripts tests
+PYTHON_FILES := activeuf_core activeuf_dagster scripts studies tests
 HOME_FOLDER := $(or $(ACTIVEUF_HOME),.activeuf)
 MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
 # A home of its own: what `make demo` made there would be adopted, and no job would run. It shares the models.

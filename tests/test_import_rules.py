@@ -145,10 +145,11 @@ def test_every_import_is_declared() -> None:
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     wanted = [line for group in groups for line in group]
     declared = {re.split(r"[\[<>=! ]", line)[0].lower().replace("_", "-") for line in wanted}
-    known = {*sys.stdlib_module_names, "activeuf_core", "activeuf_dagster", "scripts", "tests"}
+    own = {"activeuf_core", "activeuf_dagster", "scripts", "studies", "tests"}
+    known = {*sys.stdlib_module_names, *own}
     names = {
         name.split(".")[0]
-        for folder in ("activeuf_core", "activeuf_dagster", "scripts", "tests")
+        for folder in sorted(own)
         for path in python_files(folder)
         for name in imports_of(path)
     }

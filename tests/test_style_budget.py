@@ -9,7 +9,7 @@ import pytest
 from activeuf_core.paths import PROJECT
 from scripts.style_metrics import MAX_FILE, MAX_FUNCTION, main, measure, table
 
-FOLDERS = ("activeuf_core", "activeuf_dagster", "scripts", "tests")
+FOLDERS = ("activeuf_core", "activeuf_dagster", "scripts", "studies", "tests")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -107,7 +107,8 @@ def _embedded(texts: Sequence[str], model: Path) -> tuple[list[Ints], Floats]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         with safe_open(model / "model.safetensors", "pt") as file:
-            (name,) = [name for name in file.keys() if name.endswith("embed_tokens.weight")]  # noqa: SIM118
+            names = list(file.keys())
+            (name,) = [name for name in names if name.endswith("embed_tokens.weight")]
             directions_BK = file.get_tensor(name).float().numpy()
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(
