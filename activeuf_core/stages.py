@@ -161,7 +161,11 @@ STAGES: tuple[Stage, ...] = (
         kinds=("python", "parquet"),
         checks=(
             Check("annotations_complete", "Few completions could not be rated."),
-            Check("ratings_within_scale", "Every rating lies within the judge's scale."),
+            Check(
+                "ratings_within_scale",
+                "Every rating lies within the judge's scale.",
+                blocking=True,
+            ),
             Check("ratings_vary", "The judge does not give every completion the same score."),
         ),
     ),

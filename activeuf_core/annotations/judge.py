@@ -204,6 +204,7 @@ def _check(
         not wrong,
         f"{len(wrong)} completions have a rating outside the judge's scale ({named})"
         + (f", first {_told(cases[wrong[0]], judged[wrong[0]])}." if wrong else "."),
+        blocking=True,
         outside=len(wrong),
     )
     distinct = len(set(scores))

@@ -83,11 +83,13 @@ def test_stand_in_for_no_rating_is_missing(judged: Judged) -> None:
     ]
 
 
-def test_given_rating_outside_its_scale_fails_the_check(judged: Judged) -> None:
+def test_given_rating_outside_its_scale_stops_what_reads_it(judged: Judged) -> None:
     settings = {"mode": "precomputed", "scale": [1, 5]}
     context = judged(settings, [{}] * 2, [{"given_rating": 3.0}, {"given_rating": 0.0}])
     assert not passed(context)["ratings_within_scale"]
-    told = next(c for c in context.checks if c["name"] == "ratings_within_scale")["description"]
+    found = next(c for c in context.checks if c["name"] == "ratings_within_scale")
+    assert found["blocking"]  # nothing is made from such annotations
+    told = found["description"]
     assert told.startswith("1 completions have a rating outside the judge's scale (1 to 5)")
     assert told.endswith("first {'given': 0.0} of 'm' for prompt 'p1'.")
 
