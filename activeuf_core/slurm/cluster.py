@@ -211,7 +211,7 @@ class SlurmCluster(StrictModel):
     """Lines of shell, run as they stand before the task: `module load cuda`."""
     environment: Mapping[Variable, VariableValue] = Field(default_factory=dict)
     """Plain variables. They are written to the script, where everybody may read them."""
-    secrets: tuple[Variable, ...] = ("HF_TOKEN", "WANDB_API_KEY")
+    secrets: tuple[Variable, ...] = ("HF_TOKEN", "WANDB_API_KEY", "ACTIVEUF_JUDGE_KEY")
     """Variables of the orchestrator, where set, that jobs get through a file only you can read."""
 
     defaults: Resources = Resources()
