@@ -247,3 +247,14 @@ class _UniqueKeyLoader(_Loader):
                 )
             seen.add(key) if isinstance(key, (str, int, float)) else None
         return super().construct_mapping(node, deep)
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings by dotted key."""
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            found |= flat(inner, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = inner
+    return found

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from activeuf_core.artifact_index import Look, Past
+from activeuf_core.config import flat
 from activeuf_core.expected import ExpectedBook
 from activeuf_core.launchers.base import Target
 from activeuf_core.recipes import Node
@@ -188,7 +189,7 @@ def changes_between(
     if before.version != now.version:
         found.append(Change("version", before.version, now.version))
     if before.config_digest != now.config_digest:
-        old, new = map(_flat, configs())
+        old, new = map(flat, configs())
         pairs = [(key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in {**old, **new}]
         found += [Change(*pair) for pair in sorted(pairs, key=_name) if pair[1] != pair[2]]
     if before.generation != now.generation:
@@ -285,17 +286,6 @@ def _blocked_by(
 
 def _word(state: State) -> str:
     return "not fresh" if state in ("stale", "missing", "broken") else state
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings by dotted key."""
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
-            found |= _flat(inner, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = inner
-    return found
 
 
 def _name(pair: tuple[str, Any, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from activeuf_core.adoption.offers import Offer, Wanted
 from activeuf_core.artifacts import Manifest, manifest_in, problem_with
+from activeuf_core.config import flat
 from activeuf_core.errors import ArtifactError
 from activeuf_core.paths import MANIFEST
 from activeuf_core.recipes import Node, Recipe
@@ -132,7 +133,7 @@ def differences(
         found.append(("version", manifest.version, recipe.version))
     if manifest.generation != recipe.generation:
         found.append(("generation", str(manifest.generation), str(recipe.generation)))
-    before, now = _flat(manifest.config), _flat(config)
+    before, now = flat(manifest.config), flat(config)
     for key in sorted(before.keys() | now.keys()):
         pair = before.get(key, ABSENT), now.get(key, ABSENT)
         if pair[0] != pair[1]:
@@ -146,17 +147,6 @@ def differences(
 
 def _prints(inputs: Mapping[str, Mapping[str, str]], asset: str) -> str:
     return ", ".join(sorted(one[:8] for one in inputs.get(asset, {}).values())) or "none"
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings by dotted key."""
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
-            found |= _flat(inner, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = inner
-    return found
 
 
 def _best(same: list[Offer]) -> list[Offer]:

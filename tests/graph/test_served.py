@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -106,7 +107,7 @@ def processes(mark: str) -> list[int]:
     return found
 
 
-def wait_until(condition, patience_s: float = 90.0) -> None:  # noqa: ANN001
+def wait_until(condition: Callable[[], object], patience_s: float = 90.0) -> None:
     """Wait for a condition, generously."""
     end = time.monotonic() + patience_s
     while not condition():
