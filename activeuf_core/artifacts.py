@@ -201,7 +201,7 @@ class ArtifactStore:
         however it ends.
         """
         with self._open_claim(asset, fingerprint) as handle:
-            yield _try_lock(handle)
+            yield try_lock(handle)
 
     def is_claimed(self, asset: str, fingerprint: str) -> bool:
         """Whether some task works on this artifact at this moment."""
@@ -365,7 +365,8 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _try_lock(handle: IO[str]) -> bool:
+def try_lock(handle: IO[str]) -> bool:
+    """Lock an open file if nobody has; return whether we hold it. It ends with the process."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
+from activeuf_core.artifacts import try_lock
 from activeuf_core.errors import LaunchError
 from activeuf_core.paths import Layout
 from activeuf_core.recipes import Node
@@ -39,7 +40,7 @@ def planning_alone(
     path = layout.recoveries / "lock"
     end, told = time.monotonic() + patience_s, False
     with path.open("a+", encoding="utf-8") as handle:
-        while not _try_lock(handle):
+        while not try_lock(handle):
             handle.seek(0)
             holder = handle.read() or "somebody"
             if time.monotonic() > end:
@@ -80,7 +81,7 @@ def announcements(layout: Layout) -> dict[Node, str]:
     found: dict[Node, str] = {}
     for path in sorted(layout.recoveries.glob("*.json")):
         with contextlib.suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as handle:
-            if _try_lock(handle):
+            if try_lock(handle):
                 path.unlink(missing_ok=True)
                 continue
             body = json.loads(handle.read())
@@ -99,11 +100,3 @@ def _write(handle: IO[str], text: str) -> None:
     handle.truncate()
     handle.write(text)
     handle.flush()
-
-
-def _try_lock(handle: IO[str]) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
