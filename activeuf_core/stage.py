@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from activeuf_core import processes
 from activeuf_core.artifacts import write_json
 from activeuf_core.config import DataRef, ModelRef, parse, read_yaml
 from activeuf_core.errors import ActiveUFError, ConfigError, DataError, choose_from
@@ -213,10 +214,10 @@ def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
 def _of_this_process(folder: UnitFolder) -> UnitFolder:
     """Return where this process of a stage writes.
 
-    `srun` starts a stage of several processes once per task: the first one's output is published,
-    each other has a folder of its own, so that none clears what another writes.
+    Of a stage of several processes, the first one's output is published; each other has a folder of
+    its own, so that none clears what another writes.
     """
-    rank = int(os.environ.get("SLURM_PROCID") or 0) if os.environ.get("ACTIVEUF_RANKED") else 0
+    rank = processes.current().rank
     return folder if rank == 0 else UnitFolder(folder.path / f"rank-{rank}")
 
 

@@ -1,0 +1,81 @@
+"""The processes of one stage: which of them this one is, and how they put their work together.
+
+A stage is started once per process, by `accelerate launch` or by `srun`; all run the same code, and
+the first one's output is published. A stage that divides rows takes its share of them
+(`Processes.share`) and gathers what came out (`gather`). One process alone neither imports torch
+nor waits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+RANKED = "ACTIVEUF_RANKED"
+"""Set where `srun` starts one process of the stage per task."""
+PATIENCE = timedelta(days=1)
+"""How long a process waits for the others: they work on different rows, and may be hours apart. One
+that dies ends the others, so nobody waits for the dead."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which process this is (`rank`, from 0), of how many."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process's output is the one that is published."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[Item]) -> list[Item]:
+        """Return this process's items: every one belongs to exactly one process, and neighbours to
+        different ones, so that a sorted sequence is divided evenly.
+        """
+        return list(items[self.rank :: self.count])
+
+
+def current(environment: Mapping[str, str] | None = None) -> Processes:
+    """Return this process, as its starter tells. Args: environment: instead of os.environ."""
+    told = os.environ if environment is None else environment
+    if "RANK" in told and "WORLD_SIZE" in told:  # the names of torch's launchers
+        return Processes(int(told["RANK"]), int(told["WORLD_SIZE"]))
+    if told.get(RANKED):
+        return Processes(int(told.get("SLURM_PROCID") or 0), int(told.get("SLURM_NTASKS") or 1))
+    return Processes()
+
+
+def gather(value: Any) -> list[Any]:
+    """Return what every process hands in, by rank, on all of them. Args: value: can be pickled.
+
+    All processes have to call it, the same number of times.
+    """
+    if current().count == 1:
+        return [value]
+    _state()
+    from accelerate.utils import gather_object
+
+    return gather_object([value])
+
+
+def wait() -> None:
+    """Return when every process has come here."""
+    if current().count > 1:
+        _state().wait_for_everyone()
+
+
+def _state() -> Any:
+    import torch
+    from accelerate import InitProcessGroupKwargs, PartialState
+
+    # Without `cpu`, processes on a machine without GPUs are not introduced to one another.
+    return PartialState(
+        cpu=not torch.cuda.is_available(), **InitProcessGroupKwargs(timeout=PATIENCE).to_kwargs()
+    )
