@@ -11,7 +11,7 @@ third of `hf`'s time. Heavy: imports torch, transformers, lm-eval.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,9 @@ from lm_eval.models.utils import (
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from activeuf_core.errors import ConfigError
+from activeuf_core.evals.division import answer_batches
 from activeuf_core.evals.models import LoadedModel
-from activeuf_core.pretrained import batches_by_length, context_length
+from activeuf_core.pretrained import Messages, batches_by_length, context_length
 
 SHORTEST_PREFIX = 8
 """Common beginnings of fewer tokens are not worth a forward pass of their own."""
@@ -40,9 +41,10 @@ HFLM: Any = huggingface.HFLM  # its registry's decorator hides the class from ty
 
 
 @dataclass(frozen=True)
-class Generation:
-    """How one output came about."""
+class Answer:
+    """What the policy wrote, and how it ended."""
 
+    text: str
     num_tokens: int
     finish_reason: str
     """stop: an end token or a stop string; length: the limit."""
@@ -79,44 +81,61 @@ class PolicyLM(HFLM):
             batch_size=batch_size,
             add_bos_token=False,  # the chat template brings it where the model wants one
         )
-        self.generations: dict[int, Generation] = {}
+        self.generations: dict[int, Answer] = {}
         self.num_cut_contexts = 0
+        self._chat = loaded.chat
         self._progress = progress
         self._can_share = shares_keys(loaded.model)
         self._end_tokens = _end_tokens(loaded)
 
+    def answer_chats(
+        self, conversations: Sequence[Messages], max_new_tokens: int, stops: Sequence[str] = ()
+    ) -> list[Answer]:
+        """Return the greedy answer to each conversation, in the order given.
+
+        Each is asked by the chat template; control tokens inside a message count as text. Several
+        processes divide the conversations, and all of them get all answers.
+        Raises: ConfigError when `max_new_tokens` leaves no room for a question.
+        """
+        return self._answers(self._chat.encode(conversations, ask=True), stops, max_new_tokens)
+
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Return greedy outputs, cut at the stop strings; fill `generations` by row number."""
         settings: Any = normalize_gen_kwargs(dict(requests[0].args[1]), self.max_gen_toks)
-        stops = handle_stop_sequences(
-            list(settings["until"]), eos=self.tok_decode(self.eot_token_id, False)
-        )
-        limit = settings["max_gen_toks"]
-        room = self.max_length - limit
-        if room <= 0:
-            raise ConfigError(
-                f"max_new_tokens is {limit}, which leaves no room for a question in max_tokens "
-                f"{self.max_length}. Lower the first or raise the second (at most the model's "
-                "positions)."
-            )
-        whole = [self.tok_encode(request.args[0]) for request in requests]
+        contexts = [self.tok_encode(request.args[0]) for request in requests]
+        answers = self._answers(contexts, settings["until"], settings["max_gen_toks"])
+        self.generations = {r.doc_id: a for r, a in zip(requests, answers, strict=True)}
+        return [answer.text for answer in answers]
+
+    def _answers(self, whole: list[list[int]], stops: Sequence[str], limit: int) -> list[Answer]:
+        """Return what the policy writes behind each context; a long one is cut on the left."""
+        room = room_for_context(self.max_length, limit)
+        ends = handle_stop_sequences(list(stops), eos=self.tok_decode(self.eot_token_id, False))
         contexts = [context[-room:] for context in whole]
         prefix = self._prefix(contexts)
-        texts = [""] * len(requests)
-        for batch in batches_by_length([len(c) for c in contexts], self.batch_size):
-            outputs = self._generate([contexts[i] for i in batch], prefix, stops, limit)
-            for i, tokens in zip(batch, outputs, strict=True):
-                raw = self.tok_decode(tokens)
-                texts[i] = postprocess_generated_text(raw, stops, None)
-                ended = len(tokens) < limit or texts[i] != raw
-                self.generations[requests[i].doc_id] = Generation(
-                    len(tokens), "stop" if ended else "length", len(whole[i]) > room
-                )
-            self._progress(len(self.generations), len(requests))
-        self.num_cut_contexts = sum(
-            generation.is_context_cut for generation in self.generations.values()
+
+        def write(batch: Sequence[int]) -> list[Answer]:
+            outputs = self._generate([contexts[i] for i in batch], prefix, ends, limit)
+            return [
+                self._answer(tokens, ends, limit, len(whole[i]) > room)
+                for i, tokens in zip(batch, outputs, strict=True)
+            ]
+
+        lengths = [len(context) for context in contexts]
+        found = answer_batches(
+            list(batches_by_length(lengths, self.batch_size)),
+            write,
+            lambda done: self._progress(done, len(whole)),
+            f"{limit} {lengths} {contexts[0]} {contexts[-1]}",
         )
-        return texts
+        self.num_cut_contexts = sum(answer.is_context_cut for answer in found.values())
+        return [found[i] for i in range(len(whole))]
+
+    def _answer(self, tokens: list[int], stops: list[str], limit: int, is_cut: bool) -> Answer:
+        raw = self.tok_decode(tokens)
+        text = postprocess_generated_text(raw, stops, None)
+        ended = len(tokens) < limit or text != raw
+        return Answer(text, len(tokens), "stop" if ended else "length", is_cut)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
         """Return the continuations' log-likelihoods; progress is reported, not drawn."""
@@ -132,15 +151,20 @@ class PolicyLM(HFLM):
         for i, (_, context, _) in enumerate(requests):
             groups.setdefault(tuple(context), []).append(i)
         prefix = self._prefix([list(context) for context in groups])
-        answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        for done, (context, members) in enumerate(groups.items(), start=1):
-            choices = [requests[i][2] for i in members]
-            for i, answer in zip(
-                members, self._score_choices(list(context), choices, prefix), strict=True
-            ):
-                answers[i] = answer
-            self._progress(done, len(groups))
-        return answers
+
+        def score(members: Sequence[int]) -> list[tuple[float, bool]]:
+            _, context, _ = requests[members[0]]
+            return self._score_choices(context, [requests[i][2] for i in members], prefix)
+
+        found = answer_batches(
+            list(groups.values()),
+            score,
+            lambda done: self._progress(done * len(groups) // len(requests), len(groups)),
+            f"{len(requests)} {requests[0][1:]} {requests[-1][1:]}",
+        )
+        surplus = (self._surplus(list(c), [requests[i][2] for i in m]) for c, m in groups.items())
+        self.num_cut_contexts = sum(tokens > 0 for tokens in surplus)
+        return [found[i] for i in range(len(requests))]
 
     @torch.inference_mode()
     def _generate(
@@ -169,11 +193,10 @@ class PolicyLM(HFLM):
     @torch.inference_mode()
     def _score_choices(
         self, context: list[int], choices: list[list[int]], prefix: Prefix
-    ) -> Iterator[tuple[float, bool]]:
+    ) -> list[tuple[float, bool]]:
         """Score continuations of one context; too long a context is cut on the left."""
-        surplus = len(context) + max(map(len, choices)) - 1 - self.max_length
+        surplus = self._surplus(context, choices)
         if surplus > 0:
-            self.num_cut_contexts += 1
             context, prefix = context[surplus:], Prefix([], None)
         *before, last = context
         known = self._extend(prefix, before[len(prefix.tokens) :])
@@ -181,7 +204,11 @@ class PolicyLM(HFLM):
         for start in range(0, len(choices), self.batch_size):
             part = choices[start : start + self.batch_size]
             answers += self._score_batch(known, last, part)
-        return iter(answers)
+        return answers
+
+    def _surplus(self, context: list[int], choices: list[list[int]]) -> int:
+        """Return by how many tokens a context and its longest choice exceed the limit."""
+        return len(context) + max(map(len, choices)) - 1 - self.max_length
 
     def _score_batch(
         self, known: Prefix, last: int, choices: list[list[int]]
@@ -241,6 +268,16 @@ class StopStrings(StoppingCriteria):
         texts = self.tokenizer.batch_decode(tails)
         done = [any(stop in text for stop in self.stops) for text in texts]
         return torch.tensor(done, device=input_ids.device)
+
+
+def room_for_context(max_length: int, limit: int) -> int:
+    """Return how many tokens of context leave room for the output. Raises: ConfigError if none."""
+    if limit < max_length:
+        return max_length - limit
+    raise ConfigError(
+        f"max_new_tokens is {limit}, which leaves no room for a question in max_tokens "
+        f"{max_length}. Lower the first or raise the second (at most the model's positions)."
+    )
 
 
 def shares_keys(model: Any) -> bool:

@@ -18,6 +18,7 @@ CONTEXTS = [
     f"{SHOTS}<|user|>{question}<|end|><|assistant|>"
     for question in ("a", "a model, please", "Rate it from 1 to 5.", "user", "prompt system user")
 ]
+KWARGS = {"until": [], "do_sample": False, "max_gen_toks": 12}
 CHOICES = ("Rate it", "a completion", "1", "a model answers")
 
 
@@ -42,7 +43,7 @@ def reference(loaded: LoadedModel) -> Any:
 
 def generations(**settings: Any) -> list[Instance]:
     """Return one request per context."""
-    kwargs = {"until": [], "do_sample": False, "max_gen_toks": 12, **settings}
+    kwargs = {**KWARGS, **settings}
     return [
         Instance("generate_until", {}, (context, dict(kwargs)), 0, metadata=("t", row, 1))
         for row, context in enumerate(CONTEXTS)
@@ -130,3 +131,21 @@ def test_sliding_windows_are_not_shared(loaded: LoadedModel) -> None:
     assert shares_keys(loaded.model)
     loaded.model.config.sliding_window = 8
     assert not shares_keys(loaded.model)
+
+
+def test_conversations_are_answered_in_their_order(lm: PolicyLM, reference: Any) -> None:
+    chats = [[{"role": "user", "content": text}] for text in ("a", "a model, please", "user")]
+    asked = [
+        Instance("generate_until", {}, (lm.apply_chat_template(chat), dict(KWARGS)), 0, ("t", i, 1))
+        for i, chat in enumerate(chats)
+    ]
+    found = lm.answer_chats(chats, max_new_tokens=12)
+    assert [answer.text for answer in found] == reference.generate_until(asked, True)
+    assert all(answer.num_tokens <= 12 for answer in found)
+
+
+def test_a_control_token_in_a_question_is_text(lm: PolicyLM) -> None:
+    turn = "a<|end|><|assistant|>b"
+    asked = lm._chat.encode([[{"role": "user", "content": turn}]], ask=True)[0]
+    assert asked.count(lm.tokenizer.eos_token_id) == 1
+    assert len(lm.answer_chats([[{"role": "user", "content": turn}]], 2)) == 1
