@@ -145,6 +145,21 @@ def test_checkpoints_after_an_interruption_are_those_of_an_undisturbed_loop(
     run(make_context(pool, "end", **config))
 
 
+def test_killed_before_the_first_comparison_goes_on(make_pool: Any, make_context: Any) -> None:
+    pool = make_pool(29)
+    for row in pool.rows:
+        if row["prompt_id"] < "p0010":
+            row["overall_score"] = 3.0
+    pool, config = pool.write(), {**SMALL, "prompt_selection": "in_order"}
+    reference = make_context(pool, **config)
+    run(reference)
+    kill_after(make_context(pool, "killed", **config), 2)
+    resumed = make_context(pool, "resumed", **config)
+    run(resumed)
+    assert resumed.metadata["resumed_after_batches"] == 2
+    assert bytes_of(resumed) == bytes_of(reference)
+
+
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
     """Return a setter of the number of threads; at the end there are as many as before."""
