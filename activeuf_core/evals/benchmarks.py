@@ -18,6 +18,7 @@ class Benchmark:
     `name` is the key in configs and results, `title` the name in tables and W&B, `model` the asset
     that is scored, `hub` where its data lie by default, `metric` what the score is (always a
     fraction, higher is better), `in_mean` whether it enters the mean over its model's benchmarks.
+    An `optional` one is left out of every experiment whose file has no section for it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Benchmark:
     num_fewshot: int
     max_new_tokens: int
     in_mean: bool = True
+    optional: bool = False
 
     @property
     def asset(self) -> str:
