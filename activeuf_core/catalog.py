@@ -39,7 +39,8 @@ from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.evals.benchmarks import BENCHMARKS
 from activeuf_core.fingerprint import canonical_json, digest_of, digest_of_text
 from activeuf_core.paths import Layout
-from activeuf_core.stages import STAGES, Stage, stage_of
+from activeuf_core.stages import STAGES, Input, Stage, stage_of
+from activeuf_core.stand_ins import StandIn, is_stand_in
 from activeuf_core.sweep_points import SuggestedPoint, suggested_points
 
 MEMBER_SEPARATOR = "--"
@@ -69,12 +70,18 @@ class Resolved:
 
     `full` is what the stage gets, `identity` the part that differs from the defaults and enters the
     fingerprint: so a new setting with a default leaves every artifact fresh (a changed default is
-    caught by the code lock).
+    caught by the code lock). `is_light`: it only moves rows.
     """
 
     full: Mapping[str, Any]
     identity: Mapping[str, Any]
     locations: Mapping[str, str]
+    is_light: bool = False
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether no stage is run for it."""
+        return is_stand_in(self.full)
 
     @functools.cached_property
     def identity_text(self) -> str:
@@ -208,6 +215,19 @@ class Catalog:
         """Return the keys of a dataset's pool members."""
         return tuple(key for key, owner in self._dataset_of_member.items() if owner == dataset)
 
+    def inputs_of(self, stage: Stage, partition: str) -> tuple[Input, ...]:
+        """Return the assets that one partition of a stage reads: all of the stage's, but none for a
+        stand-in, and of scores only those of benchmarks that are not left out.
+        """
+        if stage.dimension != "experiment":
+            return stage.inputs
+        if self.resolved(stage.asset, partition).is_stand_in:
+            return ()
+        if stage.asset != "scores":
+            return stage.inputs
+        file = self.experiments[partition]
+        return tuple(item for item in stage.inputs if not file.leaves_out(item.asset))
+
     def upstream_partitions(self, stage: Stage, partition: str, asset: str) -> tuple[str, ...]:
         """Return the partitions of the upstream `asset` that one partition of a stage reads."""
         above = stage_of(asset).dimension
@@ -234,7 +254,8 @@ class Catalog:
         section, where = self._section(stage_of(asset), partition)
         same = f"{asset} {section!r}"
         if same not in self._of_section:  # most points of a sweep share most sections
-            self._of_section[same] = self._resolve(stage_of(asset).config, section, where)
+            model = StandIn if is_stand_in(section) else stage_of(asset).config
+            self._of_section[same] = self._resolve(model, section, where)
         found = self._resolved[asset, partition] = self._of_section[same]
         return found
 
@@ -262,7 +283,8 @@ class Catalog:
     def _settings_but_seeds(self, experiment: str) -> str:
         """Return a digest of all that an experiment sets but its seeds."""
         if experiment not in self._settings:
-            texts = [self.resolved(asset, experiment).text_but_seed for asset in _SETTINGS]
+            found = [self.resolved(asset, experiment) for asset in _SETTINGS]
+            texts = [one.text_but_seed for one in found if not one.is_stand_in]
             self._settings[experiment] = digest_of_text(f"[{','.join(texts)}]")
         return self._settings[experiment]
 
@@ -273,7 +295,8 @@ class Catalog:
         plain = self._references.resolve(section, where, locations)
         checked = parse(model, plain, where)
         full = checked.model_dump(mode="json")
-        return Resolved(full=full, identity=identity_of(checked, full), locations=locations)
+        identity = identity_of(checked, full)
+        return Resolved(full, identity, locations, checked.is_light)
 
     def _section(self, stage: Stage, partition: str) -> tuple[dict[str, Any], str]:
         """Return a stage's section as its file gives it, and where that is."""

@@ -26,6 +26,7 @@ from activeuf_core.digests import HUB, DigestCache
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.evals.benchmarks import BENCHMARKS, benchmark
 from activeuf_core.paths import Layout
+from activeuf_core.stand_ins import LEFT_OUT, STAND_IN
 from activeuf_core.sweeps import Sweep, read_sweep
 
 MODEL_KEYS = frozenset({"model", "base_model"})
@@ -90,8 +91,8 @@ class ExperimentBody(StrictModel):
     loop: dict[str, Any]
     dpo_model: dict[str, Any]
     reward_model: dict[str, Any]
-    benchmarks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Benchmark → its settings; `all` holds what they share."""
+    benchmarks: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
+    """Benchmark → its settings; null leaves it out. `all` holds what they share."""
 
 
 class LeaderboardFile(StrictModel):
@@ -150,18 +151,25 @@ class ExperimentFile:
         if asset in ("dpo_model", "reward_model"):
             return {"seed": self.body.seed, **getattr(self.body, asset)}
         if asset == "scores":
-            titles = {
-                row.name: self._benchmark(row.name).get("title") or row.title for row in BENCHMARKS
-            }
-            return {"benchmarks": [row.name for row in BENCHMARKS], "titles": titles}
+            rows = [row for row in BENCHMARKS if not self.leaves_out(row.asset)]
+            titles = {row.name: self._benchmark(row.name).get("title") or row.title for row in rows}
+            return {"benchmarks": [row.name for row in rows], "titles": titles}
         if asset == "wandb_summary":
             return {"experiment": experiment}
-        return self._benchmark(asset.removesuffix("_score"))
+        name = asset.removesuffix("_score")
+        if self.leaves_out(asset):
+            return {STAND_IN: LEFT_OUT, "benchmark": name}
+        return self._benchmark(name)
+
+    def leaves_out(self, asset: str) -> bool:
+        """Whether the experiment does without the benchmark of a score."""
+        row = benchmark(asset.removesuffix("_score"))
+        return self.body.benchmarks.get(row.name, None if row.optional else {}) is None
 
     def _benchmark(self, name: str) -> dict[str, Any]:
         default = {"data": {"hub": benchmark(name).hub, "revision": "main"}}
-        shared = self.body.benchmarks.get(SHARED_BENCHMARK_KEY, {})
-        own = self.body.benchmarks.get(name, {})
+        shared = self.body.benchmarks.get(SHARED_BENCHMARK_KEY) or {}
+        own = self.body.benchmarks.get(name) or {}
         return {**default, **shared, **own, "benchmark": name}
 
 

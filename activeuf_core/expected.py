@@ -108,7 +108,7 @@ class ExpectedBook(RecipeBook):
 
     def _inputs(self, stage: Stage, partition: str) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
-        for item in stage.inputs:
+        for item in self.catalog.inputs_of(stage, partition):
             asset, optional = item.asset, item.optional
             prints = found[asset] = {}
             for key in self.catalog.upstream_partitions(stage, partition, asset):

@@ -76,7 +76,7 @@ class RecipeBook:
         stage = stage_of(asset)
         return tuple(
             (item.asset, key)
-            for item in stage.inputs
+            for item in self.catalog.inputs_of(stage, partition)
             for key in self.catalog.upstream_partitions(stage, partition, item.asset)
         )
 
@@ -95,7 +95,7 @@ class RecipeBook:
     def _compute(self, stage: Stage, partition: str) -> Recipe:
         inputs: dict[str, dict[str, str]] = {}
         absent: list[Node] = []
-        for item in stage.inputs:
+        for item in self.catalog.inputs_of(stage, partition):
             found: dict[str, str] = {}
             for key in self.catalog.upstream_partitions(stage, partition, item.asset):
                 above = (

@@ -34,12 +34,14 @@ from activeuf_core.errors import ActiveUFError, ConfigError, DataError, choose_f
 from activeuf_core.jobs import Unit
 from activeuf_core.paths import METRICS, RunFolder, UnitFolder
 from activeuf_core.provenance import git_commit, library_versions, peak_memory
+from activeuf_core.stand_ins import is_stand_in
 
 log = logging.getLogger("activeuf")
 Config = TypeVar("Config", bound=BaseModel)
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 160
 PROGRESS_INTERVAL_S = 0.5
+STAND_IN_RUN = "activeuf_core.stand_in_stage:run"
 
 
 class StageContext:
@@ -202,7 +204,7 @@ def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
     context = StageContext(unit, folder, checkpoints)
     log.info("%s[%s] begins", unit.asset, unit.partition)
     try:
-        _load(runs, unit.asset)(context)
+        _run_of(unit, runs)(context)
         context.finish()
     except Exception as error:  # noqa: BLE001 - the boundary of a unit: recorded
         _record_failure(folder, unit, error)
@@ -241,10 +243,21 @@ def _record_failure(folder: UnitFolder, unit: Unit, error: Exception) -> None:
     write_json(folder.failure, record)
 
 
+def _run_of(unit: Unit, runs: Mapping[str, str]) -> Run:
+    """Return what makes a unit: the stage, or what writes stand-ins."""
+    if is_stand_in(unit.config):
+        return _imported(STAND_IN_RUN)
+    return _load(runs, unit.asset)
+
+
 def _load(runs: Mapping[str, str], asset: str) -> Run:
     if asset not in runs:
         raise ConfigError(f"this stage does not make {asset!r}; {choose_from(asset, runs)}.")
-    module, _, function = runs[asset].partition(":")
+    return _imported(runs[asset])
+
+
+def _imported(name: str) -> Run:
+    module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
 
 

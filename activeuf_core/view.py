@@ -14,11 +14,15 @@ import os
 import secrets
 from pathlib import Path
 
-from activeuf_core.evals.benchmarks import BENCHMARKS
+from activeuf_core.artifacts import read_json
+from activeuf_core.evals.benchmarks import BENCHMARKS, Benchmark
 from activeuf_core.paths import MANIFEST, SCORE, Layout
+from activeuf_core.stand_ins import LEFT_OUT
 
 MODEL_FOLDERS = {"dpo_model": "models/dpo", "reward_model": "models/reward_models"}
 SCORE_LINK = "metrics.json"
+REWARD_BENCHMARK = "rewardbench2"
+"""Its score lies beside the reward model's weights; every other one has a folder."""
 
 
 def refresh(layout: Layout, experiment: str, asset: str, fingerprint: str) -> None:
@@ -35,13 +39,19 @@ def refresh(layout: Layout, experiment: str, asset: str, fingerprint: str) -> No
                 _link(folder / path.name, path)
     elif scored is None:
         _link(view / asset, artifact)
-    elif scored.model == "reward_model":
-        _link(view / MODEL_FOLDERS[scored.model] / experiment / SCORE_LINK, artifact / SCORE)
     else:
-        _link(
-            view / MODEL_FOLDERS[scored.model] / experiment / "results" / scored.name / SCORE_LINK,
-            artifact / SCORE,
-        )
+        _show_score(view, experiment, scored, artifact / SCORE)
+
+
+def _show_score(view: Path, experiment: str, scored: Benchmark, score: Path) -> None:
+    """Link a score beside its model; one that is left out has none to show."""
+    folder = view / MODEL_FOLDERS[scored.model] / experiment
+    if scored.name != REWARD_BENCHMARK:
+        folder = folder / "results" / scored.name
+    if read_json(score).get("reason") == LEFT_OUT:
+        (folder / SCORE_LINK).unlink(missing_ok=True)
+    else:
+        _link(folder / SCORE_LINK, score)
 
 
 def _link(link: Path, target: Path) -> None:

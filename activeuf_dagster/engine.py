@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from activeuf_core.artifacts import ArtifactStore, Inspection
+from activeuf_core.catalog import Resolved
 from activeuf_core.crash_points import reach
 from activeuf_core.errors import ActiveUFError
 from activeuf_core.jobs import Job, Unit, new_job_id
@@ -181,7 +182,7 @@ class Engine:
         """Attach to the jobs that make ready nodes already; return the nodes that nobody makes."""
         by_place: dict[str, set[Target]] = {}
         for _, recipe in ready:
-            place = stage_of(recipe.asset).placement
+            place = self._placement(recipe)
             by_place.setdefault(place, set()).add((recipe.asset, recipe.fingerprint))
         found = {
             target: (self.launchers[place], job_id)
@@ -296,19 +297,23 @@ class Engine:
 
     def _submit(self, ready: Sequence[tuple[Node, Recipe]]) -> list[Event]:
         """Give all ready nodes to their launchers, each launcher's jobs in one call."""
-        light = {recipe.node for _, recipe in ready if self._is_light(recipe)}
         jobs: dict[str, list[tuple[Job, tuple[Node, ...]]]] = {}
-        for group in self._as_many_as_allowed(group_for_jobs(ready, light)):
-            stage = stage_of(group[0][1].asset)
+        for group in self._as_many_as_allowed(ready):
+            first = group[0][1]
             nodes = tuple(node for node, _ in group)
-            jobs.setdefault(stage.placement, []).append((self._job(stage, group), nodes))
+            job = self._job(stage_of(first.asset), group)
+            jobs.setdefault(self._placement(first), []).append((job, nodes))
         return [event for place, given in jobs.items() for event in self._give(place, given)]
 
-    def _as_many_as_allowed(self, groups: list[list[Ready]]) -> list[list[Ready]]:
+    def _as_many_as_allowed(self, ready: Sequence[Ready]) -> list[list[Ready]]:
         """Return those jobs that may be out beside the ones that are; the rest is left for later
         rounds.
         """
-        jobs = packed(groups, self._units_per_job)
+        light = {recipe.node for _, recipe in ready if self._resolved(recipe).is_light}
+        stand_ins = [one for one in ready if self._resolved(one[1]).is_stand_in]
+        others = [one for one in ready if not self._resolved(one[1]).is_stand_in]
+        jobs = group_for_jobs(stand_ins, light)
+        jobs += packed(group_for_jobs(others, light), self._units_per_job)
         if not self._terms.max_parallel:
             return jobs
         out = {t.job_id for t in self._nodes.values() if t.state == "running"}
@@ -354,11 +359,13 @@ class Engine:
             self.store.note_failure(*_target(tracked.recipe), failure.kind, failure.message)
         return Failed(node, failure)
 
-    def _is_light(self, recipe: Recipe) -> bool:
-        """Whether a node only moves rows, by its stage's config."""
-        stage = stage_of(recipe.asset)
-        full = self.book.catalog.resolved(recipe.asset, recipe.partition).full
-        return stage.dimension != "none" and stage.config.model_validate(full).is_light
+    def _resolved(self, recipe: Recipe) -> Resolved:
+        return self.book.catalog.resolved(recipe.asset, recipe.partition)
+
+    def _placement(self, recipe: Recipe) -> str:
+        """Return where a node is made; a stand-in is no work for a cluster."""
+        is_here = self._resolved(recipe).is_stand_in
+        return "orchestrator" if is_here else stage_of(recipe.asset).placement
 
     def _job(self, stage: Stage, group: Sequence[tuple[Node, Recipe]]) -> Job:
         return Job(
@@ -366,11 +373,11 @@ class Engine:
             module=stage.module,
             units=tuple(self._unit(recipe) for _, recipe in group),
             home=str(self.layout.home),
-            weight=0 if self._is_light(group[0][1]) else stage.weight,
+            weight=0 if self._resolved(group[0][1]).is_light else stage.weight,
         )
 
     def _unit(self, recipe: Recipe) -> Unit:
-        resolved = self.book.catalog.resolved(recipe.asset, recipe.partition)
+        resolved = self._resolved(recipe)
         folders = {
             asset: {key: str(self.layout.artifact(asset, found)) for key, found in prints.items()}
             for asset, prints in recipe.inputs.items()

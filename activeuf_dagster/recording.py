@@ -28,6 +28,9 @@ from activeuf_dagster import metadata
 from activeuf_dagster.graph import config_key, dagster_partition
 from activeuf_dagster.recorded import Known
 
+NEVER = 2**53
+"""A place in the event log that no event reaches."""
+
 Recorded = dg.AssetObservation | dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
@@ -168,6 +171,9 @@ class Recorder:
         for asset, prints in recipe.inputs.items():
             version = "+".join(sorted(prints.values())) or "none"
             tags |= _input_tags(dg.AssetKey(asset), version, self._pointer(asset, recipe, pointer))
+        for asset in stage_of(recipe.asset).input_names:
+            if asset not in recipe.inputs:  # whatever becomes of it is no concern of this node
+                tags |= _input_tags(dg.AssetKey(asset), "none", NEVER)
         return tags
 
     def _pointer(self, asset: str, recipe: Recipe, newest: int) -> int:

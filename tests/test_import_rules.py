@@ -21,6 +21,7 @@ LIGHT_MODULES = (
     "activeuf_core.stages",
     "activeuf_core.catalog",
     "activeuf_core.recipes",
+    "activeuf_core.stand_in_stage",
     "activeuf_core.task",
     "activeuf_core.launchers.local",
     "activeuf_dagster.engine",

@@ -25,7 +25,7 @@ from activeuf_core.paths import (
 from activeuf_core.reporting.config import LeaderboardConfig, LeaderboardRow
 from activeuf_core.reporting.heatmap import plot_heatmap
 from activeuf_core.reporting.page import render_html
-from activeuf_core.reporting.scores import FINAL_MEAN, MEAN_NAMES
+from activeuf_core.reporting.scores import FINAL_MEAN, MEAN_NAMES, is_left_out
 from activeuf_core.reporting.tables import render_markdown, render_text
 from activeuf_core.stage import StageContext
 
@@ -125,7 +125,7 @@ def _columns(scores: Mapping[str, Scores]) -> list[dict[str, str]]:
         titles = {
             s["benchmarks"][row.name]["title"]
             for s in scores.values()
-            if row.name in s["benchmarks"]
+            if not is_left_out(s, row.name)
         }
         if titles:
             columns.append(

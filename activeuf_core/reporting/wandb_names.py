@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from activeuf_core.reporting.scores import FINAL_MEAN, MEAN_NAMES
+from activeuf_core.stand_ins import LEFT_OUT
 
 POLICY_KEYS: Mapping[str, str] = {
     "gsm8k": "DPO/GSM8K",
@@ -48,5 +49,5 @@ def titles(scores: Mapping[str, Any]) -> dict[str, str]:
     return {
         f"title/{keys[name]}": entry["title"]
         for name, entry in scores["benchmarks"].items()
-        if name in keys
+        if name in keys and entry["reason"] != LEFT_OUT
     }

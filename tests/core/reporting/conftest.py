@@ -11,6 +11,7 @@ from activeuf_core.evals.benchmarks import BENCHMARKS
 from activeuf_core.reporting.config import LeaderboardConfig
 from activeuf_core.reporting.leaderboard import build
 from activeuf_core.reporting.scores import means_of
+from activeuf_core.stand_ins import LEFT_OUT
 from tests.fakes.stage_context import make_context
 
 __all__ = ["make_context"]
@@ -32,13 +33,15 @@ def entry(name: str, score: float | None, **changes: Any) -> dict[str, Any]:
         "parts": {},
         "missing_parts": [],
         "data": None if score is None else {"name": name, "identity": "1"},
-        "reason": "missing" if score is None else None,
+        "reason": (LEFT_OUT if row.optional else "missing") if score is None else None,
     }
     return {**found, **changes}
 
 
 def scores_of(scores: Mapping[str, float | None], **changes: Any) -> dict[str, Any]:
-    """Return the content of scores.json; benchmarks that are not named are missing."""
+    """Return the content of scores.json; benchmarks that are not named are missing, or left out
+    where they are optional.
+    """
     entries = {row.name: entry(row.name, scores.get(row.name)) for row in BENCHMARKS}
     entries |= {name: {**entries[name], **change} for name, change in changes.items()}
     return {"experiment": "made", "benchmarks": entries, "means": means_of(entries)}
@@ -46,7 +49,7 @@ def scores_of(scores: Mapping[str, float | None], **changes: Any) -> dict[str, A
 
 def all_scores(value: float) -> dict[str, Any]:
     """Return scores that are all the same."""
-    return scores_of({row.name: value for row in BENCHMARKS})
+    return scores_of({row.name: value for row in BENCHMARKS if not row.optional})
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from activeuf_core.stage import StageContext
 from tests.core.reporting.conftest import all_scores, entry, scores_of
 from tests.fakes.stage_context import MakeContext, passed
 
-NAMES = [row.name for row in BENCHMARKS]
+NAMES = [row.name for row in BENCHMARKS if not row.optional]
 
 
 def artifact(folder: Path, name: str, score: float, **details: Any) -> Path:
@@ -28,10 +28,15 @@ def artifact(folder: Path, name: str, score: float, **details: Any) -> Path:
     return folder / name
 
 
-def collect(make_context: MakeContext, folders: dict[str, Path], **titles: str) -> StageContext:
+def collect(
+    make_context: MakeContext,
+    folders: dict[str, Path],
+    names: list[str] = NAMES,
+    **titles: str,
+) -> StageContext:
     """Run the stage over score artifacts by benchmark."""
     inputs = {f"{name}_score": {"test": folder} for name, folder in folders.items()}
-    context = make_context("scores", {"benchmarks": NAMES, "titles": titles}, inputs)
+    context = make_context("scores", {"benchmarks": names, "titles": titles}, inputs)
     run(context)
     return context
 
@@ -57,6 +62,19 @@ def test_a_missing_score_is_null_with_a_reason(make_context: MakeContext, tmp_pa
         "missing": ["minerva_math", "ifeval", "truthfulqa"],
     }
     assert passed(context) == {"all_benchmarks_present": False}
+
+
+def test_what_is_left_out_is_not_missing_and_not_in_the_mean(
+    make_context: MakeContext, tmp_path: Path
+) -> None:
+    names = ["gsm8k", "ifeval"]
+    context = collect(make_context, {n: artifact(tmp_path, n, 0.5) for n in names}, names)
+    found = read_json(context.output / SCORES)
+    assert found["benchmarks"]["truthfulqa"]["reason"] == "left out"
+    assert found["means"]["DPO/Mean"] == {"value": 0.5, "over": names, "missing": []}
+    assert found["means"]["Rewardbench/Mean"]["value"] is None
+    assert passed(context) == {"all_benchmarks_present": True}
+    assert "| TruthfulQA | left out |" in render_markdown(found)
 
 
 def test_titles_are_those_of_the_config(make_context: MakeContext, tmp_path: Path) -> None:
