@@ -35,14 +35,15 @@ PREVIEW_KEYS = ("id", "group", "correct", "expected", "output")
 class Prediction:
     """What the model did with one row.
 
-    `correct` is the row's contribution to the score, in [0, 1]; `group` its subject or domain;
-    `extra` what a metric needs beyond the output (log-likelihoods, rewards).
+    `correct` is the row's contribution to the score, in [0, 1]; None: it could not be found out, and
+    counts neither way. `group` is its subject or domain; `extra` what a metric needs beyond the
+    output (log-likelihoods, rewards).
     """
 
     id: str
     prompt_sha256: str
     output: str
-    correct: float
+    correct: float | None
     expected: str = ""
     group: str = ""
     num_tokens: int = 0
@@ -76,11 +77,14 @@ class Outcome:
     @property
     def n(self) -> int:
         """Number of rows scored."""
-        return len(self.predictions)
+        return sum(prediction.correct is not None for prediction in self.predictions)
 
 
-def mean_part(values: Sequence[float]) -> Part:
-    """Return mean, standard error of the mean (None below two values) and number."""
+def mean_part(contributions: Sequence[float | None]) -> Part:
+    """Return mean, standard error of the mean (None below two values) and number; None is left
+    out.
+    """
+    values = [value for value in contributions if value is not None]
     n = len(values)
     if n == 0:
         return Part(None, None, 0)
@@ -174,14 +178,15 @@ def _report_checks(context: StageContext, num_rows: int, outcome: Outcome) -> No
         scored=outcome.n,
         rows=num_rows,
     )
+    outputs = len(outcome.predictions)
     context.check(
-        "outputs_not_empty", empty == 0, f"{empty} of {outcome.n} outputs are empty.", empty=empty
+        "outputs_not_empty", empty == 0, f"{empty} of {outputs} outputs are empty.", empty=empty
     )
-    share = cut / outcome.n
+    share = cut / outputs
     context.check(
         "outputs_not_truncated",
         share <= TRUNCATED_SHARE,
-        f"{cut} of {outcome.n} were cut at a length limit; up to {TRUNCATED_SHARE:.0%} is taken "
+        f"{cut} of {outputs} were cut at a length limit; up to {TRUNCATED_SHARE:.0%} is taken "
         "as usual.",
         truncated=cut,
         share=share,
