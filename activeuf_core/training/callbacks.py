@@ -52,7 +52,9 @@ class ReportProgress(TrainerCallback):
         del args, control, kwargs
         (self.context.output / METRICS).unlink(missing_ok=True)
         steps = [entry for entry in state.log_history if "loss" in entry]
-        for entry in steps:
+        for entry in state.log_history:
+            if "loss" not in entry and "eval_loss" not in entry:
+                continue
             values = {name: value for name, value in entry.items() if name != "step"}
             self.context.log_metrics(int(entry["step"]), **values)
         if steps:

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from activeuf_core.config import ModelRef, StrictModel
+
+SIMPO_ONLY = ("simpo_beta", "simpo_gamma")
+REFERENCE_ONLY = ("dpo_beta",)
+"""Of the losses that compare with a reference model."""
 
 
 class LoraConfig(StrictModel):
@@ -57,19 +61,54 @@ class TrainingConfig(StrictModel):
     """Optimiser steps between two checkpoints; a training that is no longer than this writes none.
     """
     validation_fraction: float = Field(default=0.0, ge=0.0, lt=0.5)
-    """Share of the prompts whose comparisons are held out and scored once, after the last step."""
+    """Share of the prompts whose comparisons are held out, and scored after the last step."""
+    eval_every: int | None = Field(default=None, ge=1)
+    """Optimiser steps between two evaluations on the held-out comparisons; null: only the last."""
     output: Literal["merged", "adapter"] = "merged"
     """Whether a LoRA training publishes the merged model or the adapter."""
     seed: int = 42
 
+    @field_validator("eval_every")
+    @classmethod
+    def _require_something_to_evaluate(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and not info.data.get("validation_fraction"):
+            raise ValueError("there is nothing to evaluate on; set validation_fraction too")
+        return value
+
 
 class DPOConfig(TrainingConfig):
-    """Direct preference optimisation (Rafailov et al. 2023), or a variant of its loss."""
+    """Direct preference optimisation (Rafailov et al. 2023), or a variant of its loss.
 
+    With r(y) = log pi(y|x) / pi_ref(y|x), summed over a completion's tokens, and |y| their number:
+
+        sigmoid        -log sigma(dpo_beta (r(chosen) - r(rejected)))
+        sigmoid_norm   -log sigma(dpo_beta (r(chosen)/|chosen| - r(rejected)/|rejected|))
+        ipo            (r(chosen)/|chosen| - r(rejected)/|rejected| - 1/(2 dpo_beta))^2
+        simpo          -log sigma(simpo_beta (log pi(chosen)/|chosen| - log pi(rejected)/|rejected|)
+                                  - simpo_gamma)
+    """
+
+    loss_type: Literal["sigmoid", "sigmoid_norm", "ipo", "simpo"] = "sigmoid"
     dpo_beta: float = Field(default=0.1, gt=0.0)
-    loss_type: Literal["sigmoid", "sigmoid_norm", "ipo"] = "sigmoid"
-    """sigmoid_norm: log-probabilities per token instead of per completion. ipo: squared loss (Azar
-    et al. 2023), for which `dpo_beta` is the paper's tau."""
+    """sigmoid: how dear distance from the reference model is. sigmoid_norm: the same per token,
+    where the literature takes about 5. ipo: the paper's tau; 1 / (2 tau) is the margin it aims at,
+    in nats per token, so that 1.0 is one half."""
+    simpo_beta: float = Field(default=2.0, gt=0.0)
+    """simpo: scale of the mean log-probabilities."""
+    simpo_gamma: float = Field(default=1.2, ge=0.0)
+    """simpo: target margin after scaling, gamma itself and not its ratio to beta (0.6 here)."""
+
+    @field_validator(*SIMPO_ONLY, *REFERENCE_ONLY)
+    @classmethod
+    def _refuse_what_has_no_effect(cls, value: float, info: ValidationInfo) -> float:
+        name, loss_type = str(info.field_name), info.data.get("loss_type")
+        is_used = (name in SIMPO_ONLY) == (loss_type == "simpo")
+        if not is_used and value != cls.model_fields[name].default:
+            raise ValueError(
+                f"it would have no effect, since loss_type {loss_type} does not use it; leave it "
+                "out, or choose another loss_type"
+            )
+        return value
 
 
 class RewardModelConfig(TrainingConfig):

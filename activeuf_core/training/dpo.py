@@ -3,8 +3,12 @@ ones.
 
 In: `preference_dataset`, a base model. Out: a policy (or its adapter) that loads with
 from_pretrained.
-Source: Rafailov et al. 2023, equation 7; `ipo`: Azar et al. 2023, equation 17. The reference model
-is the base model: a LoRA training reaches it by switching the adapter off.
+Source: Rafailov et al. 2023, equation 7; `ipo`: Azar et al. 2023, equation 17, with log-ratios per
+token, as its authors computed them; `sigmoid_norm`: Lambert et al. 2024, equation 6; `simpo`: Meng
+et al. 2024, equation 6. The losses are TRL's.
+The reference model is the base model. A LoRA training reaches it by switching the adapter off; a
+training of all weights of one epoch holds a second copy, in the dtype of the first; one of several
+epochs asks it once, in advance. SimPO has none.
 Cost: SmolLM2-135M, 48 comparisons of 2 x 92 tokens, LoRA on all layers: 100 s of one core in
 float32, 62 s in bfloat16 with AMX, and 10 s for imports, loading and saving.
 Command: `python -m activeuf_core.training --config unit.yaml --run-dir DIR`, asset `dpo_model`.
@@ -26,6 +30,11 @@ if TYPE_CHECKING:
     from activeuf_core.training.session import Kind, Plan
 
 
+COLUMNS = ("prompt", "chosen", "rejected", "chat_template_kwargs")
+SIMPO_COLUMNS = ("prompt", "chosen_ids", "rejected_ids")
+"""What the trainers read of a comparison."""
+
+
 def run(context: StageContext) -> None:
     """Train and publish. Raises: ConfigError, DataError; SystemExit after SIGTERM."""
     config = context.config(DPOConfig)
@@ -45,7 +54,7 @@ def kind(config: DPOConfig) -> Kind:
         task_type="CAUSAL_LM",
         metrics=MetricNames(accuracy="rewards/accuracies", margin="rewards/margins"),
         load=lambda plan, dtype: load_policy(plan.base, dtype),
-        columns=("prompt", "chosen", "rejected", "chat_template_kwargs"),
+        columns=SIMPO_COLUMNS if config.loss_type == "simpo" else COLUMNS,
         build=functools.partial(_build, config),
     )
 
@@ -56,6 +65,10 @@ def _build(
     import trl
     from accelerate import PartialState
 
+    if config.loss_type == "simpo":
+        from activeuf_core.training import simpo
+
+        return simpo.build(config, settings, parts)
     arguments = trl.DPOConfig(
         **settings,
         beta=config.dpo_beta,

@@ -20,7 +20,6 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
-from peft import LoraConfig as PeftLoraConfig
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -31,17 +30,19 @@ from transformers.utils import logging as transformers_logging
 from trl.trainer.utils import disable_dropout_in_model
 
 from activeuf_core.artifacts import file_sha256
-from activeuf_core.errors import ConfigError, choose_from
+from activeuf_core.errors import ConfigError
 from activeuf_core.fingerprint import digest_of
 from activeuf_core.paths import PREFERENCES
 from activeuf_core.schemas import read_rows
 from activeuf_core.stage import StageContext
 from activeuf_core.training import base_model, checkpoints, comparisons, export, report
+from activeuf_core.training.adapter import adapter_settings
 from activeuf_core.training.arguments import trainer_arguments, trainer_seed
 from activeuf_core.training.batching import Batching, Schedule, halve, plan_batching, plan_steps
 from activeuf_core.training.callbacks import KeepCheckpoints, ReportProgress
 from activeuf_core.training.comparisons import Comparisons
-from activeuf_core.training.config import LoraConfig, TrainingConfig
+from activeuf_core.training.config import TrainingConfig
+from activeuf_core.training.evaluation import EvaluateEvery
 from activeuf_core.training.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
         "processing_class": plan.tokenizer,
         "train_dataset": _dataset(plan.comparisons.train, kind.columns),
         "eval_dataset": _dataset(plan.comparisons.validation, kind.columns),
-        "peft_config": _adapter(model, config.lora, kind) if config.lora else None,
+        "peft_config": adapter_settings(model, config.lora, kind) if config.lora else None,
     }
     trainer = kind.build(plan, settings, parts)
     trained: Any = trainer.model
@@ -222,6 +223,7 @@ def _train_once(plan: Plan, kind: Kind, batching: Batching) -> Trained:
     keeper = KeepCheckpoints(folder, plan.identity, plan.config.save_every)
     trainer = make_trainer(plan, kind, batching)
     trainer.add_callback(progress)
+    trainer.add_callback(EvaluateEvery(plan.config.eval_every))
     trainer.add_callback(keeper)
     resume = checkpoints.last_complete(folder, plan.identity)
     checkpoints.keep_only(folder, resume)
@@ -241,24 +243,6 @@ def _dataset(pairs: list[dict[str, Any]], columns: tuple[str, ...]) -> Dataset |
     if not pairs:
         return None
     return Dataset.from_list([{name: pair[name] for name in columns} for pair in pairs])
-
-
-def _adapter(model: PreTrainedModel, lora: LoraConfig, kind: Kind) -> PeftLoraConfig:
-    """Return peft's settings. Raises: ConfigError when a target is no linear layer of the model."""
-    linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    for target in [] if isinstance(targets, str) else targets:
-        if not any(f".{name}".endswith(f".{target}") for name in linear):
-            layers = choose_from(target, {name.rpartition(".")[2] for name in linear})
-            raise ConfigError(f"lora.targets: the model has no linear layer {target!r}; {layers}.")
-    return PeftLoraConfig(
-        task_type=kind.task_type,
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        modules_to_save=list(kind.modules_to_save) or None,
-    )
 
 
 def _facts(plan: Plan, kind: Kind, trained: Trained) -> dict[str, float | int | str | bool]:

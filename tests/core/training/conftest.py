@@ -58,6 +58,19 @@ def train(context: StageContext) -> StageContext:
     return context
 
 
+def make_trainer(context: StageContext, per_device: int = 4, accumulation: int = 1) -> Any:
+    """Return TRL's trainer as the training that a context is for would use it."""
+    from activeuf_core.training import dpo, reward_model, session
+    from activeuf_core.training.batching import Batching
+    from activeuf_core.training.config import DPOConfig, RewardModelConfig
+
+    is_dpo = context.asset == "dpo_model"
+    config = context.config(DPOConfig if is_dpo else RewardModelConfig)
+    kind = dpo.kind(config) if isinstance(config, DPOConfig) else reward_model.kind(config)
+    plan = session.prepare(context, config)
+    return session.make_trainer(plan, kind, Batching(per_device, accumulation))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama of two layers with a byte-level tokenizer, as a folder."""

@@ -44,7 +44,11 @@ def test_defaults_can_be_divided_into_passes(model: type[TrainingConfig]) -> Non
     "change",
     [
         {"dpo_betta": 0.1},
-        {"loss_type": "simpo"},
+        {"loss_type": "cpo"},
+        {"eval_every": 10},
+        {"simpo_gamma": 1.0},
+        {"simpo_beta": 2.5, "loss_type": "ipo"},
+        {"dpo_beta": 0.2, "loss_type": "simpo"},
         {"validation_fraction": 0.9},
         {"lora": {"rank": 0}},
         {"dtype": "float16"},
@@ -54,3 +58,16 @@ def test_defaults_can_be_divided_into_passes(model: type[TrainingConfig]) -> Non
 def test_wrong_settings_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
         parse(DPOConfig, {**BASE, **change}, "here")
+
+
+def test_a_setting_that_a_loss_does_not_use_is_told_with_the_way_out() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(DPOConfig, {**BASE, "loss_type": "simpo", "dpo_beta": 0.2}, "here")
+    assert "'dpo_beta' has the value 0.2" in str(caught.value)
+    assert "loss_type simpo does not use it" in str(caught.value)
+
+
+def test_a_config_that_was_written_out_in_full_is_read_again() -> None:
+    for loss_type in ("sigmoid", "simpo"):
+        config = parse(DPOConfig, {**BASE, "loss_type": loss_type}, "here")
+        assert parse(DPOConfig, config.model_dump(mode="json"), "here") == config

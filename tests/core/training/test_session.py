@@ -27,6 +27,7 @@ from activeuf_core.training.report import read_metrics
 from tests.core.training.conftest import MakeTraining, preference_row, train
 
 ASSETS = ("dpo_model", "reward_model")
+VARIANTS = [("dpo_model", name) for name in ("sigmoid", "sigmoid_norm", "ipo", "simpo")]
 
 
 @pytest.fixture(params=ASSETS)
@@ -114,6 +115,36 @@ def test_held_out_comparisons_are_scored_at_the_end(
     assert context.metadata["steps"] == 2
 
 
+@pytest.mark.parametrize(("asset", "loss_type"), [*VARIANTS, ("reward_model", None)])
+def test_held_out_comparisons_are_scored_along_the_way(
+    make_training: MakeTraining, asset: str, loss_type: str | None
+) -> None:
+    changes = {"loss_type": loss_type} if loss_type else {}
+    context = train(
+        make_training(asset, validation_fraction=0.2, max_steps=5, eval_every=2, **changes)
+    )
+    rows = metrics(context)
+    evaluated = {row["step"]: row["eval_loss"] for row in rows if "eval_loss" in row}
+    assert list(evaluated) == [2, 4, 5]
+    assert evaluated[5] == context.metadata["eval_loss"]
+    assert len({round(loss, 6) for loss in evaluated.values()}) == 3
+
+
+def test_evaluating_along_the_way_changes_no_weight(make_training: MakeTraining) -> None:
+    folders = [
+        train(make_training("dpo_model", validation_fraction=0.2, eval_every=every)).output
+        for every in (None, 1)
+    ]
+    files = [(folder / "model.safetensors").read_bytes() for folder in folders]
+    assert files[0] == files[1]
+
+
+def test_more_steps_than_one_pass_over_the_data_needs(make_training: MakeTraining) -> None:
+    context = train(make_training("dpo_model", max_steps=10, epochs=1))
+    assert [row["step"] for row in metrics(context)] == list(range(1, 11))
+    assert metrics(context)[-1]["epoch"] == pytest.approx(2.5)
+
+
 def test_wrong_rows_publish_nothing(make_training: MakeTraining, tmp_path: Path) -> None:
     same = preference_row(3, rejected=preference_row(3)["chosen"])
     write_rows(tmp_path / PREFERENCES, PREFERENCE, [*map(preference_row, range(8)), same])
@@ -138,14 +169,6 @@ def test_weights_that_break_in_the_last_step_are_not_published(make_training: Ma
     with pytest.raises(DataError, match=r"the trained model: .* weights hold NaN or infinite"):
         train(context)
     assert not list(context.output.glob("*.safetensors"))
-
-
-def test_lora_target_that_is_no_layer_is_refused_with_those_that_are(
-    make_training: MakeTraining,
-) -> None:
-    context = make_training("dpo_model", lora={"targets": ["q_prj"]})
-    with pytest.raises(ConfigError, match=r"lora\.targets: .*'q_proj'"):
-        train(context)
 
 
 def test_adapter_dropout_takes_effect(make_training: MakeTraining) -> None:
