@@ -1,15 +1,16 @@
 """Benchmark rows: read from a file, a folder or the hub, and checked before any model is loaded.
 
-In: a file (`.jsonl`, also `.gz` and `.xz`; `.parquet`), a folder that `datasets` can load, or
-`hub-id@revision`. Out: rows as dictionaries in the benchmark's own format, the columns of
+In: a file (`.jsonl`, also `.gz` and `.xz`; `.parquet`; `.json` with one list), a folder that
+`datasets` can load, or `hub-id@revision`. Out: rows as dictionaries in the benchmark's own format, the columns of
 `COLUMNS` present and of the right kind. Light, except for folders and the hub.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,14 @@ class Column:
 
 @dataclass(frozen=True)
 class HubSplit:
-    """Where a benchmark's rows lie in its hub data set."""
+    """Where a benchmark's rows lie in its hub data set.
+
+    `file`: a file of the data set to read as it is, because `datasets` cannot load the data set.
+    """
 
     split: str
     configurations: tuple[str | None, ...] = (None,)
+    file: str | None = None
 
 
 HUB_SPLITS: Mapping[str, HubSplit] = {
@@ -58,6 +63,7 @@ HUB_SPLITS: Mapping[str, HubSplit] = {
     ),
     "ifeval": HubSplit("train"),
     "truthfulqa": HubSplit("validation", ("multiple_choice",)),
+    "alpaca_eval": HubSplit("eval", file="alpaca_eval_gpt4_baseline.json"),  # a loading script
     "rewardbench2": HubSplit("test"),
 }
 
@@ -109,14 +115,50 @@ def _check_across(benchmark: str, row: Row, where: str) -> None:
 
 def _read(benchmark: str, location: str, limit: int | None) -> list[SourceRow]:
     """Read a file whole, a folder or hub data set in the benchmark's configurations and split."""
-    if Path(location).is_file():
-        return list(itertools.islice(iterate_source(location), limit))
     source = HUB_SPLITS[benchmark]
+    if source.file and not Path(location).exists():
+        location = _fetched(location, source.file)
+    if Path(location).is_file():
+        is_list = Path(location).suffix == ".json"
+        found = _json_list(Path(location)) if is_list else iterate_source(location)
+        return list(itertools.islice(found, limit))
     parts = (
         iterate_source(location, subset=configuration, split=source.split)
         for configuration in source.configurations
     )
     return list(itertools.islice(itertools.chain.from_iterable(parts), limit))
+
+
+def _fetched(location: str, name: str) -> str:
+    """Return where a file of a hub data set lies, after it was fetched."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    hub, _, revision = location.rpartition("@")
+    try:
+        return hf_hub_download(
+            hub or location, name, repo_type="dataset", revision=revision if hub else None
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise DataError(
+            f"{location}: its file {name} cannot be fetched ({error}). Check the name, the "
+            "revision, the network and $HF_TOKEN, or name a local copy of the file."
+        ) from error
+
+
+def _json_list(path: Path) -> Iterator[SourceRow]:
+    """Yield the objects of a file that is one JSON list."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: is not JSON ({error}). Fetch it again.") from error
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: holds a {type(rows).__name__}, expected a list of objects.")
+    for number, values in enumerate(rows, start=1):
+        where = f"{path}: row {number}"
+        if not isinstance(values, dict):
+            raise DataError(f"{where}: holds a {type(values).__name__}, expected an object.")
+        yield SourceRow(where, values)
 
 
 def _shown(value: Any) -> str:
@@ -175,6 +217,11 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "truthfulqa": (
         Column("question", _is_text, "a text"),
         Column("mc2_targets", _are_targets, "{choices: texts, labels: 0 or 1, both occurring}"),
+    ),
+    "alpaca_eval": (
+        Column("instruction", _is_text, "a text"),
+        Column("output", _is_text, "the reference model's output"),
+        Column("generator", _is_text, "the name of the reference model"),
     ),
     "rewardbench2": (
         Column("id", _is_text, "a text"),
