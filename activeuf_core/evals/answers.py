@@ -39,10 +39,14 @@ def score_minerva_math(row: Row, outputs: Sequence[str]) -> dict[str, float]:
     """Compare the final answer with the boxed one; `exact_match_flex` also takes a boxed or last
     $…$ answer.
     """
-    gold = math_answer(row["solution"])
-    said = _math().normalize_final_answer(_math().get_unnormalized_answer(outputs[0]))
+    return compare_math(outputs[0], math_answer(row["solution"]))
+
+
+def compare_math(output: str, gold: str) -> dict[str, float]:
+    """Compare an output's final answer with a gold answer that is normalised already."""
+    said = _math().normalize_final_answer(_math().get_unnormalized_answer(output))
     exact = _math().is_equiv(said, gold)
-    flexible = exact or any(_math().is_equiv(other, gold) for other in _other_answers(outputs[0]))
+    flexible = exact or any(_math().is_equiv(other, gold) for other in _other_answers(output))
     return {"exact_match": float(exact), "exact_match_flex": float(flexible)}
 
 

@@ -12,7 +12,9 @@ from activeuf_core.config import DataRef, StrictModel
 class ScoreConfig(StrictModel):
     """How one model is scored on one benchmark."""
 
-    not_in_recipe = frozenset({"batch_size"})
+    not_in_recipe = frozenset(
+        {"batch_size", "tensor_parallel_size", "gpu_memory_share", "nltk_data"}
+    )
 
     benchmark: str
     """A name of the table in `benchmarks.py`."""
@@ -31,3 +33,14 @@ class ScoreConfig(StrictModel):
     max_tokens: int = Field(default=4096, ge=64)
     """Longest context; longer ones are cut on the left."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    backend: Literal["transformers", "vllm"] = "transformers"
+    """What writes a policy's outputs. Part of the recipe, because vLLM's kernels round differently:
+    a few greedy outputs, and so scores, differ. vLLM is an extra: `pip install 'activeuf[vllm]'`.
+    """
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    """vLLM only: GPUs that one model is divided among."""
+    gpu_memory_share: float = Field(default=0.9, gt=0, le=1)
+    """vLLM only: how much of each GPU's memory it takes."""
+    nltk_data: str | None = None
+    """IFEval only: a folder with NLTK's sentence tables (tokenizers/punkt_tab), absolute or from
+    the project's folder; null: where NLTK looks (NLTK_DATA), and `nltk_data` beside the rows."""

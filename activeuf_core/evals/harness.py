@@ -15,42 +15,33 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
-import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from activeuf_core import processes
 from activeuf_core.errors import DataError
-from activeuf_core.evals import exemplars, instructions
+from activeuf_core.evals import exemplars
 from activeuf_core.evals.benchmarks import Benchmark, benchmark
 from activeuf_core.evals.config import ScoreConfig
-from activeuf_core.evals.outcome import (
-    Outcome,
-    Part,
-    Prediction,
-    digest,
-    mean_of_parts,
-    mean_part,
-    publish,
-)
+from activeuf_core.evals.metrics import EXTRA_METRICS, QUESTION, summarised
+from activeuf_core.evals.outcome import Outcome, Prediction, digest, publish
+from activeuf_core.evals.questions import require_answerable
 from activeuf_core.evals.rows import Row, load_rows
 from activeuf_core.stage import StageContext
 
 if TYPE_CHECKING:
-    from activeuf_core.evals.language_model import PolicyLM
+    from activeuf_core.evals.policy import Policy
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # a log is no place for moving bars; read at import
 
 TASKS = Path(__file__).parent / "tasks"
 ROWS = "rows"
 FEWSHOT_SEED = 1234
-INSTANCE_METRICS = ("inst_level_loose_acc", "inst_level_strict_acc")
-EXTRA_METRICS = {
-    "minerva_math": ("exact_match_flex",),
-    "ifeval": ("prompt_level_strict_acc", *INSTANCE_METRICS),
-}
-"""Metrics that are reported beside the score."""
+CHAT: Mapping[str, bool] = {"apply_chat_template": True, "fewshot_as_multiturn": True}
+IFEVAL_COLUMNS = ("key", "prompt", "instruction_id_list", "kwargs")
+"""What IFEval's checkers read of a row."""
 
 
 def run(context: StageContext) -> None:
@@ -64,65 +55,70 @@ def run(context: StageContext) -> None:
     shots = row.num_fewshot if config.num_fewshot is None else config.num_fewshot
     exemplars.require_available(row.name, shots)
     rows = load_rows(row.name, location, config.limit)
-    if row.name == "ifeval":
-        instructions.require_checkable(rows, location)
+    require_answerable(row.name, rows, location, config.nltk_data)
     context.progress(0, len(rows), "questions")
-    lm = _language_model(context, row, config)
-    results = evaluate(lm, row, rows, shots, config.max_new_tokens or row.max_new_tokens)
-    outcome = summarise(row, rows, results, lm)
-    publish(context, row, config, len(rows), _with_settings(outcome, row, config, shots, lm))
+    from activeuf_core.evals.policy import backend_facts, open_policy
+
+    report = functools.partial(context.progress, unit="questions")
+    lm = open_policy(context.input(row.model), config, report)
+    task = load_task(row, rows, shots, config.max_new_tokens or row.max_new_tokens)
+    if not processes.current().is_first:
+        answer_share(lm, task)
+        return
+    samples = evaluate(lm, task)
+    outcome = summarise(row, rows, samples, lm)
+    settings = {**_settings(row, config, shots, lm), **backend_facts(config)}
+    publish(context, row, config, len(rows), _with_settings(outcome, row, settings))
 
 
-def evaluate(
-    lm: PolicyLM, row: Benchmark, rows: list[Row], shots: int, max_new_tokens: int
-) -> dict[str, Any]:
-    """Run lm-eval on rows that we hand it; return its results with all samples.
+def load_task(row: Benchmark, rows: list[Row], shots: int, max_new_tokens: int) -> Any:
+    """Return lm-eval's task over rows that we hand it.
 
     Args: shots: worked examples in the context. max_new_tokens: limit of a written output.
     """
+    own = [{"group": "scored", "task": [_overrides(row, rows, shots, max_new_tokens)]}]
+    task = _task_manager().load(own)["tasks"][task_name(row)]
+    task.set_fewshot_seed(FEWSHOT_SEED)
+    return task
+
+
+def evaluate(lm: Policy, task: Any) -> list[Any]:
+    """Run lm-eval; return its samples, in the order of the rows."""
     from lm_eval.evaluator import evaluate as run_tasks
 
-    task = f"activeuf_{row.name}"
-    loaded = _task_manager().load(
-        [{"group": "scored", "task": [_overrides(row, rows, shots, max_new_tokens)]}]
-    )
-    loaded["tasks"][task].set_fewshot_seed(FEWSHOT_SEED)
-    results: Any = run_tasks(
-        lm=lm,
-        task_dict=loaded,
-        apply_chat_template=True,
-        fewshot_as_multiturn=True,
-        bootstrap_iters=0,
-        log_samples=True,
-    )
-    if results is None:
-        raise DataError(f"{row.name}: lm-eval returned no results. Score in one process.")
-    return {"samples": results["samples"][task], "results": results["results"][task]}
+    own: Any = {"groups": {}, "tasks": {task.config.task: task}}
+    model: Any = lm
+    results: Any = run_tasks(lm=model, task_dict=own, **CHAT, bootstrap_iters=0, log_samples=True)
+    return sorted(results["samples"][task.config.task], key=lambda sample: sample["doc_id"])
 
 
-def summarise(row: Benchmark, rows: list[Row], results: Mapping[str, Any], lm: PolicyLM) -> Outcome:
+def answer_share(lm: Policy, task: Any) -> None:
+    """Answer this process's share of the questions; the first process judges the answers."""
+    requests = build_requests(lm, task)
+    getattr(lm, requests[0].request_type)(requests)
+
+
+def build_requests(lm: Any, task: Any) -> list[Any]:
+    """Return the task's requests as lm-eval builds them, contexts and all."""
+    task.build_all_requests(
+        **CHAT, chat_template=lm.apply_chat_template, tokenizer_name=lm.tokenizer_name
+    )
+    return task.instances
+
+
+def summarise(row: Benchmark, rows: list[Row], samples: Sequence[Any], lm: Policy) -> Outcome:
     """Turn lm-eval's samples into a score with its parts; settings are left empty."""
-    samples = sorted(results["samples"], key=lambda sample: sample["doc_id"])
     predictions = [_prediction(row, rows[sample["doc_id"]], sample, lm) for sample in samples]
-    parts = _parts(row, samples, predictions)
-    total = mean_part([prediction.correct for prediction in predictions])
-    if row.name == "minerva_math":
-        total = mean_of_parts(parts.values())
-    if total.score is None:
-        raise DataError(f"{row.name}: no sample was scored.")
-    details = {"contexts_cut": lm.num_cut_contexts, **_extra_metrics(row, results["results"])}
-    return Outcome(total.score, total.stderr, parts, predictions, details, {}, {}, "")
+    found = summarised(row.name, predictions)
+    details = {"contexts_cut": lm.num_cut_contexts, **found.details}
+    return Outcome(found.score, found.stderr, found.parts, predictions, details, {}, {}, "")
 
 
-def _language_model(context: StageContext, row: Benchmark, config: ScoreConfig) -> PolicyLM:
-    from activeuf_core.evals.language_model import PolicyLM
-    from activeuf_core.evals.models import load_policy
-
-    # lm-eval warns of what is done here on purpose: a loaded model, rows of our own.
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    loaded = load_policy(context.input(row.model), config.dtype)
-    report = functools.partial(context.progress, unit="questions")
-    return PolicyLM(loaded, config.max_tokens, config.batch_size, report)
+def task_name(row: Benchmark) -> str:
+    """Return the name of the task that the policy answers: all subjects of Minerva Math, whose
+    tasks differ in nothing but their rows, as one.
+    """
+    return f"activeuf_{row.name}" + ("_algebra" if row.name == "minerva_math" else "")
 
 
 @functools.cache
@@ -141,9 +137,9 @@ def _overrides(row: Benchmark, rows: list[Row], shots: int, max_new_tokens: int)
         table = datasets.Dataset.from_list(rows)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"{row.name}: the rows do not form one table ({error}).") from error
-    entry = _task_manager().task_index[f"activeuf_{row.name}"].cfg
+    entry = _entry(row)
     own: dict[str, Any] = {
-        "task": f"activeuf_{row.name}",
+        "task": task_name(row),
         "custom_dataset": lambda **_: {ROWS: table},
         "test_split": ROWS,
     }
@@ -153,9 +149,12 @@ def _overrides(row: Benchmark, rows: list[Row], shots: int, max_new_tokens: int)
     return {**own, "num_fewshot": shots, "generation_kwargs": limits}
 
 
-def _prediction(
-    row: Benchmark, question: Row, sample: Mapping[str, Any], lm: PolicyLM
-) -> Prediction:
+def _entry(row: Benchmark) -> Mapping[str, Any]:
+    """Return the task file of a benchmark."""
+    return _task_manager().task_index[task_name(row)].cfg
+
+
+def _prediction(row: Benchmark, question: Row, sample: Mapping[str, Any], lm: Policy) -> Prediction:
     prompt = digest(sample["arguments"][0][0])
     name = str(question.get("key", question.get("idx", sample["doc_id"])))
     if row.name == "truthfulqa":
@@ -172,8 +171,16 @@ def _prediction(
         num_tokens=generation.num_tokens,
         is_empty=not output.strip(),
         is_truncated=generation.finish_reason == "length",
-        extra={metric: sample[metric] for metric in EXTRA_METRICS.get(row.name, ())},
+        extra=_extra(row, question, sample),
     )
+
+
+def _extra(row: Benchmark, question: Row, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the other metrics, and what a recomputation needs beyond output and gold answer."""
+    found = {metric: sample[metric] for metric in EXTRA_METRICS.get(row.name, ())}
+    if row.name == "ifeval":
+        found[QUESTION] = {name: question.get(name) for name in IFEVAL_COLUMNS}
+    return found
 
 
 def _choice_prediction(
@@ -207,51 +214,14 @@ def _expected(row: Benchmark, question: Row) -> str:
     return json.dumps(question["instruction_id_list"])
 
 
-def _parts(row: Benchmark, samples: list[Any], predictions: list[Prediction]) -> dict[str, Part]:
-    """Return what the plot shows: subjects, metrics, or how the outputs ended."""
-    if row.name == "minerva_math":
-        subjects = dict.fromkeys(prediction.group for prediction in predictions)
-        return {
-            s: mean_part([p.correct for p in predictions if p.group == s]) for s in sorted(subjects)
-        }
-    if row.name == "truthfulqa":
-        best = [float(p.extra["best_is_true"]) for p in predictions]
-        return {
-            "MC2": mean_part([p.correct for p in predictions]),
-            "likeliest is true": mean_part(best),
-        }
-    if row.name == "ifeval":
-        flat = {
-            m: [v for s in samples for v in (s[m] if m in INSTANCE_METRICS else [s[m]])]
-            for m in _metrics(row)
-        }
-        return {
-            metric: mean_part([float(value) for value in values]) for metric, values in flat.items()
-        }
-    outcomes = {
-        "correct": [p.correct for p in predictions],
-        "wrong": [float(not p.correct and not p.is_truncated) for p in predictions],
-        "wrong, cut at the limit": [float(not p.correct and p.is_truncated) for p in predictions],
-    }
-    return {label: mean_part(values) for label, values in outcomes.items()}
-
-
-def _metrics(row: Benchmark) -> tuple[str, ...]:
-    return (row.metric, *EXTRA_METRICS[row.name])
-
-
-def _extra_metrics(row: Benchmark, results: Mapping[str, Any]) -> dict[str, float]:
-    return {metric: float(results[f"{metric},none"]) for metric in EXTRA_METRICS.get(row.name, ())}
-
-
-def _with_settings(
-    outcome: Outcome, row: Benchmark, config: ScoreConfig, shots: int, lm: PolicyLM
-) -> Outcome:
-    """Add how the score came about: everything that a second person needs to repeat it."""
-    entry = _task_manager().task_index[f"activeuf_{row.name}"].cfg
+def _settings(row: Benchmark, config: ScoreConfig, shots: int, lm: Policy) -> dict[str, Any]:
+    """Return how the outputs came about: everything that a second person needs to repeat it."""
+    entry = _entry(row)
     writes = row.name != "truthfulqa"
-    settings = {
+    return {
         "num_fewshot": shots,
+        "fewshot_as_multiturn": CHAT["fewshot_as_multiturn"],
+        "gen_prefix": entry.get("gen_prefix", ""),
         "decoding": "greedy" if writes else "log-likelihood of each choice",
         "max_new_tokens": (config.max_new_tokens or row.max_new_tokens) if writes else 0,
         "stop": entry["generation_kwargs"]["until"] if writes else [],
@@ -261,6 +231,9 @@ def _with_settings(
         "limit": config.limit,
         "chat_template_sha256": digest(str(lm.tokenizer.chat_template)),
     }
+
+
+def _with_settings(outcome: Outcome, row: Benchmark, settings: Mapping[str, Any]) -> Outcome:
     harness = {"name": "lm-eval", "version": importlib.metadata.version("lm-eval")}
-    version = str(entry["metadata"]["version"])
+    version = str(_entry(row)["metadata"]["version"])
     return dataclasses.replace(outcome, settings=settings, harness=harness, task_version=version)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from activeuf_core.errors import DataError, choose_from
+from activeuf_core.paths import PROJECT
 
 NEED_SENTENCES = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
 """Instructions whose checker splits a text into sentences first."""
@@ -34,14 +35,18 @@ def checkers() -> Any:
     return module
 
 
-def require_checkable(rows: Sequence[dict[str, Any]], location: str) -> None:
+def require_checkable(
+    rows: Sequence[dict[str, Any]], location: str, nltk_data: str | None = None
+) -> None:
     """Refuse rows that cannot be judged: unknown instruction, wrong arguments, missing tables.
 
-    NLTK's tables are looked for where NLTK looks (NLTK_DATA), and in a folder `nltk_data` beside
-    the data file or beside its folder. Raises: DataError naming row and instruction.
+    NLTK's tables are looked for in `nltk_data`, and nowhere else when it is given; otherwise where
+    NLTK looks (NLTK_DATA), and in a folder `nltk_data` beside the data file or beside its folder.
+    Raises: DataError naming row and instruction.
     """
     known = checkers().instructions_registry.INSTRUCTION_DICT
-    has_tables = _find_tables(Path(location))
+    places = _places(Path(location), nltk_data)
+    has_tables = _find_tables(places)
     for number, row in enumerate(rows, start=1):
         for name, arguments in zip(row["instruction_id_list"], row["kwargs"], strict=True):
             where = f"ifeval: {location}, row {number}"
@@ -52,8 +57,8 @@ def require_checkable(rows: Sequence[dict[str, Any]], location: str) -> None:
             if name in NEED_SENTENCES and not has_tables:
                 raise DataError(
                     f"{where}: {name} needs NLTK's sentence tables, and {TABLES} is in none of "
-                    f"{', '.join(_search_path(Path(location)))}. Set NLTK_DATA to a folder that "
-                    "holds it, or leave such rows out."
+                    f"{', '.join(map(str, places))}. Set nltk_data in the benchmark's config, or "
+                    "the variable NLTK_DATA, to a folder that holds it, or leave such rows out."
                 )
             _require_arguments(known[name](name), arguments or {}, f"{where}, {name}")
 
@@ -66,27 +71,25 @@ def _require_arguments(checker: Any, arguments: dict[str, Any], where: str) -> N
         raise DataError(f"{where}: its arguments {given} do not fit ({error}).") from error
 
 
-def _find_tables(location: Path) -> bool:
+def _places(location: Path, nltk_data: str | None) -> list[Path]:
+    """Return the folders that may hold the tables, the best first."""
     import nltk
 
-    for folder in _search_path(location):
-        if folder not in nltk.data.path and (Path(folder) / TABLES).is_dir():
-            nltk.data.path.append(folder)
-    try:
-        nltk.data.find(TABLES)
-    except LookupError:
-        return False
-    return True
-
-
-def _search_path(location: Path) -> list[str]:
-    import nltk
-
+    if nltk_data is not None:
+        return [PROJECT / nltk_data]
     beside = [location.parent / FOLDER, location.parent.parent / FOLDER]
-    return [
-        *nltk.data.path,
-        *(str(folder) for folder in beside if str(folder) not in nltk.data.path),
-    ]
+    return list(dict.fromkeys([*map(Path, nltk.data.path), *beside]))
+
+
+def _find_tables(places: Sequence[Path]) -> bool:
+    """Put the first place that has the tables where NLTK looks first."""
+    import nltk
+
+    found = next((str(place) for place in places if (place / TABLES).is_dir()), None)
+    if found is None:
+        return False
+    nltk.data.path[:] = [found, *(path for path in nltk.data.path if path != found)]
+    return True
 
 
 @contextlib.contextmanager

@@ -9,10 +9,12 @@ Heavy: imports torch, and transformers and peft inside functions.
 from __future__ import annotations
 
 import functools
+import gc
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -45,7 +47,36 @@ class LoadedModel:
     folder: Path
 
 
-@functools.lru_cache(maxsize=1)
+Key = ParamSpec("Key")
+Held = TypeVar("Held")
+_HELD: dict[tuple[Any, ...], Any] = {}
+
+
+def release() -> None:
+    """Let go of the model that is held, and of its memory."""
+    _HELD.clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def held_alone(load: Callable[Key, Held]) -> Callable[Key, Held]:
+    """Make a loader keep its last model. The one before is let go before the next is loaded, so
+    that a GPU that has room for one model is enough.
+    """
+
+    @functools.wraps(load)
+    def held(*arguments: Key.args, **options: Key.kwargs) -> Held:
+        name = (load, *arguments, *sorted(options.items()))
+        if name not in _HELD:
+            release()
+            _HELD[name] = load(*arguments, **options)
+        return _HELD[name]
+
+    return held
+
+
+@held_alone
 def load_policy(folder: Path, dtype: str) -> LoadedModel:
     """Return the causal language model of a folder. Args: dtype: name of a torch dtype.
 
@@ -55,7 +86,7 @@ def load_policy(folder: Path, dtype: str) -> LoadedModel:
     return _load(folder, dtype, POLICY)
 
 
-@functools.lru_cache(maxsize=1)
+@held_alone
 def load_reward_model(folder: Path, dtype: str) -> LoadedModel:
     """Return the reward model of a folder: sequence classification with one label.
 
@@ -74,11 +105,47 @@ def load_reward_model(folder: Path, dtype: str) -> LoadedModel:
 
 def require_finite(model: torch.nn.Module, folder: Path) -> None:
     """Refuse a model with a NaN or infinite weight. Raises: DataError naming the first tensors."""
-    bad = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
-    if bad:
+    _refuse_not_finite(
+        [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()],
+        folder,
+    )
+
+
+def require_whole_folder(folder: Path) -> ChatTokenizer:
+    """Check a policy's folder as `load_policy` does, tensor by tensor, for a back end that loads it
+    itself; return its tokenizer. Raises: DataError.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    is_adapter = (folder / ADAPTER_CONFIG).is_file()
+    _require_weights(folder, is_adapter)
+    chat = _load_chat(folder)
+    bad: list[str] = []
+    for path in sorted(folder.glob(ADAPTER_WEIGHTS if is_adapter else "*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as weights:
+                names = list(weights.keys())
+                bad += [n for n in names if not torch.isfinite(weights.get_tensor(n)).all()]
+        except (OSError, SafetensorError) as error:
+            raise DataError(
+                f"{path}: cannot be read ({error}). The file is damaged: train again."
+            ) from error
+    _refuse_not_finite(bad, folder)
+    return chat
+
+
+def adapter_base(folder: Path) -> str | None:
+    """Return the base model of an adapter folder, None for a whole model."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return None
+    return read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or ""
+
+
+def _refuse_not_finite(names: list[str], folder: Path) -> None:
+    if names:
         raise DataError(
-            f"{folder}: {len(bad)} weight tensors are not finite, e.g. "
-            f"{', '.join(bad[:SHOWN_NAMES])}. The training diverged or the file is damaged: look "
+            f"{folder}: {len(names)} weight tensors are not finite, e.g. "
+            f"{', '.join(names[:SHOWN_NAMES])}. The training diverged or the file is damaged: look "
             "at the training's loss, and train again."
         )
 
@@ -125,7 +192,7 @@ def _load_adapted(folder: Path, dtype: str, kind: ModelKind) -> Any:
     from peft import PeftModel
     from safetensors import SafetensorError, safe_open
 
-    base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or ""
+    base = adapter_base(folder) or ""
     try:
         with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as weights:
             has_head = any(f".{REWARD_HEAD}." in name for name in weights.keys())  # noqa: SIM118

@@ -114,5 +114,4 @@ def no_loaded_model() -> Iterator[None]:
     from activeuf_core.evals import models
 
     yield
-    models.load_policy.cache_clear()
-    models.load_reward_model.cache_clear()
+    models.release()

@@ -18,6 +18,10 @@ from tests.core.evals.conftest import ROWS, MakeScore
 from tests.fakes.stage_context import passed
 
 POLICY_BENCHMARKS = ("gsm8k", "minerva_math", "ifeval", "truthfulqa")
+TASK_FILES = {
+    name: TASKS / ("minerva_math/algebra.yaml" if name == "minerva_math" else f"{name}.yaml")
+    for name in POLICY_BENCHMARKS
+}
 METRICS = {
     "gsm8k": "exact_match",
     "minerva_math": "exact_match",
@@ -42,7 +46,7 @@ def lm_eval_samples(name: str, data: Path, model: Path) -> list[dict[str, Any]]:
     limit = "" if name == "truthfulqa" else "generation_kwargs: {until: [], max_gen_toks: 6}\n"
     cache = data.parent / "cache"
     task.write_text(
-        f"include: {TASKS / name}.yaml\ntask: again\ndataset_path: json\ndataset_name: null\n"
+        f"include: {TASK_FILES[name]}\ntask: again\ndataset_path: json\ndataset_name: null\n"
         f"dataset_kwargs: {{data_files: {{test: {data}}}, cache_dir: {cache}}}\n"
         f"test_split: test\n{limit}",
         encoding="utf-8",
@@ -161,6 +165,6 @@ def test_a_folder_without_a_model_is_refused(make_score: MakeScore, tmp_path: Pa
 
 
 def test_only_our_task_files_are_read() -> None:
-    assert harness._task_manager().all_subtasks == [
-        f"activeuf_{n}" for n in sorted(POLICY_BENCHMARKS)
-    ]
+    index = harness._task_manager().task_index
+    assert {f"activeuf_{name}" for name in POLICY_BENCHMARKS} < set(index)
+    assert all(TASKS in entry.yaml_path.parents for entry in index.values())
