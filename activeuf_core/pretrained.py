@@ -35,6 +35,8 @@ PLAIN_TEMPLATE = (
 )
 """One paragraph per turn, the role in front, the end token after an answer."""
 
+THINKING_SWITCH = "enable_thinking"
+"""What the templates of models that can think or not, such as Qwen3's, call the choice."""
 TOKENIZE_AT_ONCE = 512
 NO_LIMIT = 1 << 30
 
@@ -54,16 +56,22 @@ class ChatTokenizer:
                 return token_id
         return 0
 
-    def encode(self, conversations: Sequence[Messages], *, ask: bool = False) -> list[list[int]]:
+    def encode(
+        self, conversations: Sequence[Messages], *, ask: bool = False, at_once: bool = False
+    ) -> list[list[int]]:
         """Return the token ids of each conversation.
 
         Args: ask: end with the opening of the assistant's turn, for a model that is to answer.
+        at_once: it is to answer without thinking first, where the template has a switch for that.
         Raises: DataError when the template refuses a conversation.
         """
+        options: dict[str, Any] = {"add_generation_prompt": ask}
+        if at_once and THINKING_SWITCH in str(self.tokenizer.chat_template):
+            options[THINKING_SWITCH] = False
         encoded: list[list[int]] = []
         for start in range(0, len(conversations), TOKENIZE_AT_ONCE):
             encoded += self._encode(
-                [list(c) for c in conversations[start : start + TOKENIZE_AT_ONCE]], ask
+                [list(c) for c in conversations[start : start + TOKENIZE_AT_ONCE]], options
             )
         return encoded
 
@@ -71,26 +79,27 @@ class ChatTokenizer:
         """Return the text of token ids, without special tokens."""
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
-    def _encode(self, conversations: list[list[Mapping[str, str]]], ask: bool) -> list[list[int]]:
+    def _encode(
+        self, conversations: list[list[Mapping[str, str]]], options: Mapping[str, Any]
+    ) -> list[list[int]]:
         from jinja2 import TemplateError
 
         try:
-            return self._apply(conversations, ask)
+            return self._apply(conversations, options)
         except TemplateError as error:
             folded = [_fold_system(conversation) for conversation in conversations]
             if folded == conversations:
                 raise DataError(_refusal(conversations[0], error)) from error
         try:
-            return self._apply(folded, ask)
+            return self._apply(folded, options)
         except TemplateError as error:
             raise DataError(_refusal(folded[0], error)) from error
 
-    def _apply(self, conversations: list[list[Mapping[str, str]]], ask: bool) -> list[list[int]]:
+    def _apply(
+        self, conversations: list[list[Mapping[str, str]]], options: Mapping[str, Any]
+    ) -> list[list[int]]:
         return self.tokenizer.apply_chat_template(
-            conversations,
-            add_generation_prompt=ask,
-            return_dict=False,
-            sanitize_control_tokens=True,
+            conversations, return_dict=False, sanitize_control_tokens=True, **options
         )
 
 

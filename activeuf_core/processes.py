@@ -1,9 +1,9 @@
 """The processes of one stage: which of them this one is, and how they put their work together.
 
-A stage is started once per process, by `accelerate launch` or by `srun`; all run the same code, and
-the first one's output is published. A stage that divides rows takes its share of them
-(`Processes.share`) and gathers what came out (`gather`). One process alone neither imports torch
-nor waits.
+A stage is started once per process, by `accelerate launch` or by `srun` (`launch.py`); all run the
+same code, and the first one's output is published. A stage that divides rows takes its share of
+them (`Processes.share`) and gathers what came out (`gather`). One process alone neither imports
+torch nor waits.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-RANKED = "ACTIVEUF_RANKED"
-"""Set where `srun` starts one process of the stage per task."""
 PATIENCE = timedelta(days=1)
 """How long a process waits for the others: they work on different rows, and may be hours apart. One
 that dies ends the others, so nobody waits for the dead."""
@@ -25,10 +23,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Processes:
-    """Which process this is (`rank`, from 0), of how many."""
+    """Which process this is (`rank`, from 0), of how many, on how many nodes."""
 
     rank: int = 0
     count: int = 1
+    nodes: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -41,14 +40,19 @@ class Processes:
         """
         return list(items[self.rank :: self.count])
 
+    def owns(self, number: int) -> bool:
+        """Whether the item of this number is in this process's share."""
+        return number % self.count == self.rank
+
 
 def current(environment: Mapping[str, str] | None = None) -> Processes:
     """Return this process, as its starter tells. Args: environment: instead of os.environ."""
     told = os.environ if environment is None else environment
     if "RANK" in told and "WORLD_SIZE" in told:  # the names of torch's launchers
-        return Processes(int(told["RANK"]), int(told["WORLD_SIZE"]))
-    if told.get(RANKED):
-        return Processes(int(told.get("SLURM_PROCID") or 0), int(told.get("SLURM_NTASKS") or 1))
+        count = int(told["WORLD_SIZE"])
+        return Processes(
+            int(told["RANK"]), count, count // int(told.get("LOCAL_WORLD_SIZE", count))
+        )
     return Processes()
 
 
@@ -63,6 +67,12 @@ def gather(value: Any) -> list[Any]:
     from accelerate.utils import gather_object
 
     return gather_object([value])
+
+
+def add_up(**counts: float) -> dict[str, float]:
+    """Return the sums of what every process counted, on all of them. All have to call it."""
+    told = gather(counts)
+    return {name: sum(one[name] for one in told) for name in counts}
 
 
 def wait() -> None:

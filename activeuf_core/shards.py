@@ -2,7 +2,9 @@
 
 In: rows, as they are done. Out: numbered Parquet files, each written whole or not at all. What was
 added less than `interval_s` ago is lost with the process, nothing else. The folder belongs to one
-artifact (its checkpoints), so its rows were made by the same recipe.
+artifact (its checkpoints), so its rows were made by the same recipe. Several processes of a stage
+write files of their own into it; batches are dealt out to them by turns, never divided, so what
+comes out does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from activeuf_core import processes
 from activeuf_core.errors import DataError
 from activeuf_core.schemas import iterate_rows, write_rows
 from activeuf_core.stage import StageContext
@@ -34,21 +37,27 @@ class Shards:
         folder: Path,
         schema: pa.Schema,
         *,
+        rank: int = 0,
         interval_s: float = INTERVAL_S,
         before_write: Callable[[], None] | None = None,
     ) -> None:
         """Open the folder.
 
-        Args: before_write: called before rows are written, to make sure of what they point to.
+        Args: rank: of the process, whose files bear it. before_write: called before rows are
+        written, to make sure of what they point to.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._schema = schema
         self._interval_s = interval_s
         self._before_write = before_write
+        self._suffix = f"-{rank}.parquet" if rank else ".parquet"
         self._waiting: list[Mapping[str, Any]] = []
-        self._written = time.monotonic()
-        self._count = 1 + max((int(path.stem) for path in self._paths()), default=-1)
+        self._last_write = time.monotonic()
+        numbers = (int(path.stem.partition("-")[0]) for path in self._paths())
+        self._count = 1 + max(numbers, default=-1)
+        self.written: list[Path] = []
+        """The files that this process wrote."""
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Read every row that was written. A file that cannot be read is passed over, and said."""
@@ -61,21 +70,22 @@ class Shards:
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add finished rows; from time to time they go to disk."""
         self._waiting.extend(rows)
-        if time.monotonic() - self._written >= self._interval_s:
+        if time.monotonic() - self._last_write >= self._interval_s:
             self.write()
 
     def write(self) -> None:
         """Write what was added since the last time."""
-        self._written = time.monotonic()
+        self._last_write = time.monotonic()
         if not self._waiting:
             return
         if self._before_write:
             self._before_write()
-        path = self._folder / f"{self._count:06d}.parquet"
+        path = self._folder / f"{self._count:06d}{self._suffix}"
         partial = path.with_suffix(".partial")
         write_rows(partial, self._schema, self._waiting)
         _sync(partial)
         os.replace(partial, path)
+        self.written.append(path)
         self._waiting = []
         self._count += 1
 
@@ -104,7 +114,8 @@ class Shards:
 class Worklist:
     """Batches to compute, less those that an earlier attempt at the same artifact finished.
 
-    A context manager. `done` maps the key columns' values of a row to the row.
+    A context manager, at whose end all processes of the stage meet and have all rows. `done` maps
+    the key columns' values of a row to the row; before the end, it lacks what others are at.
     """
 
     def __init__(
@@ -115,7 +126,9 @@ class Worklist:
         Args: key: columns that tell the rows apart. total, unit: for the progress.
         """
         self._context = context
-        self._shards = Shards(context.checkpoints / "rows", schema)
+        self._processes = processes.current()
+        self._shards = Shards(context.checkpoints / "rows", schema, rank=self._processes.rank)
+        self._num_batches = 0
         self._key = key
         self._total = total
         self._unit = unit
@@ -128,17 +141,21 @@ class Worklist:
         batches: Iterable[Sequence[int]],
         compute: Callable[[Sequence[int]], Sequence[Mapping[str, Any]]],
     ) -> None:
-        """Compute the batches that are not done.
+        """Compute the batches of this process's share that are not done.
 
-        Args: keys: of all rows. batches: indices into `keys`; the same ones in every attempt, so
-        that a batch is never computed with other neighbours. compute: from indices to their rows.
+        Args: keys: of all rows. batches: indices into `keys`; the same ones in every attempt and
+        process, so that a batch is never computed with other neighbours. compute: from indices to
+        their rows.
         """
         for batch in batches:
+            self._num_batches += 1
+            if not self._processes.owns(self._num_batches - 1):
+                continue
             if not all(keys[index] in self.done for index in batch):
                 rows = compute(batch)
                 self._shards.add(rows)
                 self.done.update({self._key_of(row): dict(row) for row in rows})
-            self._context.progress(len(self.done), self._total, self._unit)
+            self._context.progress(self._num_done(), self._total, self._unit)
 
     def __enter__(self) -> Worklist:
         """Return the worklist itself."""
@@ -150,8 +167,24 @@ class Worklist:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write what is finished, whatever happened."""
+        """Write what is finished, whatever happened; if nothing did, take what the others wrote.
+
+        Raises: DataError when one of their files cannot be read.
+        """
         self._shards.write()
+        if kind is None:
+            self._join()
+
+    def _join(self) -> None:
+        """Read by name: where folders are shared over a network, a listing can be out of date."""
+        for rank, written in enumerate(processes.gather(self._shards.written)):
+            for path in written if rank != self._processes.rank else ():
+                self.done.update({self._key_of(row): row for row in iterate_rows(path)})
+
+    def _num_done(self) -> int:
+        """Return how many rows are done, the others' taken to be as many as this process's."""
+        new = len(self.done) - self.num_resumed
+        return min(self._total, self.num_resumed + new * self._processes.count)
 
     def _key_of(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(row[column] for column in self._key)

@@ -189,25 +189,41 @@ def main(runs: Mapping[str, str]) -> int:
         level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
     )
     folder = Path(arguments.run_dir).absolute()
-    failed = [
-        unit for unit, where in _units(arguments.config, folder) if not _run_unit(unit, where, runs)
-    ]
-    return 1 if failed else 0
+    exit_code = 0
+    for unit, where in _units(arguments.config, folder):
+        if not _run_unit(unit, where, runs):
+            exit_code = 1
+            if processes.current().count > 1:
+                _leave(exit_code)
+    return exit_code
+
+
+def _leave(exit_code: int) -> None:
+    """End this process of several at once, as if it had crashed: whoever started them ends the
+    others, which may be waiting for it, and the units that are left are started anew.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # an orderly end would wait for the others too
 
 
 def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
-    folder = _of_this_process(folder)
+    of_unit, folder = folder, _of_this_process(folder)
     _clean(folder)
     folder.output.mkdir(parents=True)
-    checkpoints = Path(unit.checkpoints) if unit.checkpoints else folder.path / "checkpoints"
+    checkpoints = Path(unit.checkpoints) if unit.checkpoints else of_unit.path / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
     context = StageContext(unit, folder, checkpoints)
     log.info("%s[%s] begins", unit.asset, unit.partition)
     try:
+        _refuse_several(unit.asset)
         _run_of(unit, runs)(context)
         context.finish()
     except Exception as error:  # noqa: BLE001 - the boundary of a unit: recorded
         _record_failure(folder, unit, error)
+        if folder != of_unit:  # only the unit's own folder is looked at
+            shutil.copyfile(folder.failure, of_unit.failure)
         return False
     log.info("%s[%s] done in %.1f s", unit.asset, unit.partition, time.time() - context._started)
     return True
@@ -221,6 +237,21 @@ def _of_this_process(folder: UnitFolder) -> UnitFolder:
     """
     rank = processes.current().rank
     return folder if rank == 0 else UnitFolder(folder.path / f"rank-{rank}")
+
+
+def _refuse_several(asset: str) -> None:
+    """Raises: ConfigError when several processes would do the same work side by side."""
+    count = processes.current().count
+    if count == 1:
+        return
+    from activeuf_core.stages import STAGES
+
+    if any(stage.asset == asset and not stage.divides for stage in STAGES):
+        dividing = ", ".join(stage.asset for stage in STAGES if stage.divides)
+        raise ConfigError(
+            f"{asset} was started as {count} processes, and works as one: each would do all of it. "
+            f"Start it as one process on one device. Those that divide their work: {dividing}."
+        )
 
 
 def _clean(folder: UnitFolder) -> None:
@@ -298,7 +329,7 @@ def _units(path: Path, run_dir: Path) -> list[tuple[Unit, UnitFolder]]:
 def _require_own_folder(run_dir: Path) -> None:
     """Refuse a folder with other things in it: a run by hand writes and removes files there."""
     known = UnitFolder(run_dir)
-    own = (known.output, known.result, known.failure)
+    own = (known.output, known.result, known.failure, *run_dir.glob("rank-*"))
     if run_dir.exists() and any(run_dir.iterdir()) and not any(path.exists() for path in own):
         raise SystemExit(f"--run-dir {run_dir} holds other files. Name a new or an empty folder.")
 

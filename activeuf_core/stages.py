@@ -58,7 +58,8 @@ class Stage:
     takes (0: it is light enough not to count); `shares_process` lets units that read the same
     inputs run in one process, and units whose config is light share one anyway; `placement` is
     where it runs: on the cluster, or beside the orchestrator because it needs the network or takes
-    a moment.
+    a moment. `divides`: several processes divide its work among them; any other stage refuses to be
+    started as several.
     """
 
     asset: str
@@ -74,6 +75,7 @@ class Stage:
     weight: int = 1
     shares_process: bool = False
     placement: Literal["cluster", "orchestrator"] = "cluster"
+    divides: bool = False
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -102,6 +104,7 @@ def _score_stage(row: Benchmark) -> Stage:
             Check("outputs_not_truncated", "Few outputs stopped at the length limit."),
         ),
         shares_process=True,
+        divides=True,
     )
 
 
@@ -148,6 +151,7 @@ STAGES: tuple[Stage, ...] = (
             Check("completions_cover_prompts", "Every prompt has a completion of this member."),
             Check("completions_not_blank", "Few completions are blank."),
         ),
+        divides=True,
     ),
     Stage(
         asset="annotations",
@@ -168,6 +172,7 @@ STAGES: tuple[Stage, ...] = (
             ),
             Check("ratings_vary", "The judge does not give every completion the same score."),
         ),
+        divides=True,
     ),
     Stage(
         asset="candidate_pool",
@@ -206,6 +211,7 @@ STAGES: tuple[Stage, ...] = (
             Check("features_finite", "No feature is NaN or infinite.", blocking=True),
             Check("features_not_truncated", "Few conversations were cut at the length limit."),
         ),
+        divides=True,
     ),
     Stage(
         asset="preference_dataset",
@@ -243,6 +249,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         kinds=("python", "pytorch", "huggingface"),
         checks=_TRAINING_CHECKS,
+        divides=True,
     ),
     Stage(
         asset="reward_model",
@@ -257,6 +264,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         kinds=("python", "pytorch", "huggingface"),
         checks=_TRAINING_CHECKS,
+        divides=True,
     ),
     *(_score_stage(row) for row in BENCHMARKS),
     Stage(

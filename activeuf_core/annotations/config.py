@@ -101,3 +101,8 @@ class AnnotationsConfig(StrictModel):
     def is_light(self) -> bool:
         """True for judges that load no model."""
         return self.judge.mode in ("verifiable", "precomputed")
+
+    @property
+    def loads_model(self) -> bool:
+        """True where the stage itself loads one: several processes then divide the work."""
+        return not self.is_light and getattr(self.judge, "server", None) is None

@@ -3,8 +3,9 @@
 In: `prompts.parquet`, `completions.parquet`. Out: `annotations.parquet` (ANNOTATION), one row per
 completion in their order; a histogram of overall scores. Judges: `verifiable`, `precomputed`,
 `reward_model`, `llm` (`config.py`). A completion that could not be rated has a null as overall
-score. Cost: verifiable and precomputed under a second for a thousand completions; the models: see
-`reward_judge.py`, `llm_judge.py`.
+score. Of several processes, all work with a model of their own; a judge without one, or behind a
+server, needs only the first. Cost: verifiable and precomputed under a second for a thousand
+completions; the models: see `reward_judge.py`, `llm_judge.py`.
 Command: `python -m activeuf_core.annotations --config … --run-dir …`.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 from typing import Any
 
-from activeuf_core import paths
+from activeuf_core import paths, processes
 from activeuf_core.annotations import cases as case_reader
 from activeuf_core.annotations import raters, verifiable
 from activeuf_core.annotations.cases import Case
@@ -46,10 +47,15 @@ MAX_SHARE_MISSING = 0.01
 def run(context: StageContext) -> None:
     """Make the artifact `annotations` of one member."""
     config = context.config(AnnotationsConfig)
+    is_first = processes.current().is_first
+    if not (config.loads_model or is_first):
+        return
     prompts = read_rows(context.input("prompts") / paths.PROMPTS)
     completions = read_rows(context.input("completions") / paths.COMPLETIONS)
     cases = case_reader.join(prompts, completions)
     judged = _judge(context, config, cases)
+    if not is_first:
+        return
     write_rows(context.output / paths.ANNOTATIONS, ANNOTATION, map(_row, cases, judged))
     _report(context, cases, judged)
     _check(context, config, cases, judged)

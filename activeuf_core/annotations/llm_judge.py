@@ -3,9 +3,11 @@ digits.
 
 In: cases; a chat model. Out: judgements in [1, 5], and `digit_probabilities.parquet` with what the
 model gave to each digit, so that ratings can be computed again without it. The rating is the mean
-of the digits under the probabilities of the first reply token, renormalised over the digits. A
-reply with too little on digits is a missing rating. A completion that does not fit into max_tokens
-is shortened for the judge, and counted; a prompt that does not fit leaves its completion unrated.
+of the digits under the probabilities of the first reply token, renormalised over the digits; a
+model that can think is told not to. A reply with too little on digits is a missing rating. A
+completion that does not fit into max_tokens is shortened for the judge, and counted; a prompt that
+does not fit leaves its completion unrated.
+Batches of questions are dealt out to the processes of the stage.
 Cost: one forward pass per (completion, aspect) that the cache does not know. Heavy: imports torch.
 """
 
@@ -18,12 +20,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from activeuf_core import paths, pretrained
+from activeuf_core import paths, pretrained, processes
 from activeuf_core.annotations import rubric
 from activeuf_core.annotations.cases import Case
 from activeuf_core.annotations.config import LlmJudge
 from activeuf_core.annotations.judgement_cache import JudgementCache, key_of
-from activeuf_core.annotations.llm_rater import PROBABILITIES, questions_about
+from activeuf_core.annotations.llm_rater import PROBABILITIES
 from activeuf_core.annotations.scoring import DIGITS, Judgement, expected_rating, judgement
 from activeuf_core.errors import DataError
 from activeuf_core.schemas import write_rows
@@ -50,28 +52,27 @@ def judge(
     """Return one judgement per case, in their order; what is in the cache is not asked again."""
     rubric.aspects_of(config.aspects)
     asker = Asker(config, context.locate(config.model))
-    num_from_cache = 0
+    answerer = Answerer(asker, cache)
     total = len(cases) * len(config.aspects)
     with Worklist(context, PROBABILITIES, ("prompt_id", "aspect"), total, "ratings") as worklist:
         for start in range(0, len(cases), CASES_AT_ONCE):
             some = cases[start : start + CASES_AT_ONCE]
             questions = asker.questions(some)
-            num_from_cache += _take_known(worklist, cache, some, config)
+            cache.refresh()
             worklist.work(
                 [_key(question) for question in questions],
                 pretrained.batches_by_length(
                     [len(question.token_ids) for question in questions], config.batch_size
                 ),
-                lambda batch, questions=questions: _ask_new(
-                    asker, [questions[i] for i in batch], worklist, cache
-                ),
+                lambda batch, questions=questions: answerer.rows([questions[i] for i in batch]),
             )
     rows = [
         worklist.done[key] for case in cases for key in _keys(case, config) if key in worklist.done
     ]
     write_rows(context.output / paths.DIGIT_PROBABILITIES, PROBABILITIES, rows)
     _report(context, asker, rows)
-    context.add_metadata(judgements_from_cache=num_from_cache)
+    from_cache = processes.add_up(judgements_from_cache=answerer.num_from_cache)
+    context.add_metadata(**{name: int(count) for name, count in from_cache.items()})
     return [rate(case, config, worklist.done) for case in cases]
 
 
@@ -146,7 +147,7 @@ class Asker:
     def _encode(self, case: Case) -> list[list[int]]:
         aspects = rubric.aspects_of(self._config.aspects)
         conversations = [rubric.ask(case.prompt, case.completion, aspect) for aspect in aspects]
-        return self._tokenizer.encode(conversations, ask=True)
+        return self._tokenizer.encode(conversations, ask=True, at_once=True)
 
     def _shortened(self, case: Case, excess: int) -> Case:
         """Cut the end of the completion off, by at least `excess` tokens."""
@@ -156,6 +157,29 @@ class Asker:
         ]
         kept = ids[: max(len(ids) - excess - SPARE_TOKENS, 0)]
         return replace(case, completion=tokenizer.decode(kept))
+
+
+class Answerer:
+    """A judge that asks what the cache does not know, and tells it the answers."""
+
+    def __init__(self, asker: Asker, cache: JudgementCache) -> None:
+        self._asker = asker
+        self._cache = cache
+        self.num_from_cache = 0
+
+    def rows(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        """Return the probabilities of the digits for a batch of questions."""
+        keys = [key_of(_conversation(question)) for question in questions]
+        known = self._cache.get(keys)
+        new = [place for place, hit in enumerate(known) if hit is None]
+        asked = self._asker.ask([questions[place] for place in new]) if new else []
+        self._cache.put({keys[i]: _digits(row) for i, row in zip(new, asked, strict=True)})
+        self.num_from_cache += len(known) - len(new)
+        answers = iter(asked)
+        return [
+            next(answers) if hit is None else _row(question, hit)
+            for question, hit in zip(questions, known, strict=True)
+        ]
 
 
 def digit_token_ids(tokenizer: pretrained.ChatTokenizer, location: str) -> list[list[int]]:
@@ -180,38 +204,6 @@ def digit_token_ids(tokenizer: pretrained.ChatTokenizer, location: str) -> list[
 
 def _key(question: Question) -> tuple[str, str]:
     return (question.case.prompt_id, question.aspect)
-
-
-def _take_known(
-    worklist: Worklist, cache: JudgementCache, cases: Sequence[Case], config: LlmJudge
-) -> int:
-    """Take what the cache knows of some cases; return how many answers that are."""
-    cache.refresh()
-    asked = [
-        one
-        for one in questions_about(cases, config.aspects)
-        if (one.case.prompt_id, one.aspect) not in worklist.done
-    ]
-    count = 0
-    for one, masses in zip(asked, cache.get([one.key for one in asked]), strict=True):
-        if masses is not None:
-            row = _row(Question(one.case, one.aspect, []), masses)
-            worklist.done[one.case.prompt_id, one.aspect] = row
-            count += 1
-    return count
-
-
-def _ask_new(
-    asker: Asker, questions: Sequence[Question], worklist: Worklist, cache: JudgementCache
-) -> list[dict[str, Any]]:
-    """Ask those questions of a batch that have no answer, and put the answers into the cache."""
-    new = [question for question in questions if _key(question) not in worklist.done]
-    rows = asker.ask(new)
-    by_case = {(question.case.prompt_id, question.aspect): question for question in new}
-    answered = [by_case[row["prompt_id"], row["aspect"]] for row in rows]
-    keys = [key_of(one) for one in map(_conversation, answered)]
-    cache.put(dict(zip(keys, map(_digits, rows), strict=True)))
-    return rows
 
 
 def _conversation(question: Question) -> list[dict[str, str]]:

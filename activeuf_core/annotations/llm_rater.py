@@ -70,7 +70,8 @@ def identity_in_cache(config: LlmJudge) -> dict[str, object]:
     """Return all that decides what a judge answers to a question."""
     about: dict[str, object] = {"procedure": PROCEDURE, "model": config.model.identity}
     if config.server is None:
-        return {**about, "max_tokens": config.max_tokens, "dtype": config.dtype}
+        kept = {"max_tokens": config.max_tokens, "dtype": config.dtype}
+        return {**about, **kept, "thinking": False}
     server = config.server.model_dump(mode="json", exclude=set(config.server.not_in_recipe))
     return {**about, "min_digit_mass": config.min_digit_mass, "server": server}
 

@@ -2,6 +2,7 @@
 
 In: cases; a sequence-classification model with one output. Out: judgements whose one rating is
 `reward`, in logits. Conversations longer than max_tokens are cut on the right and counted.
+Batches are dealt out to the processes of the stage.
 Cost: a forward pass per completion. Heavy: imports torch.
 """
 

@@ -3,6 +3,7 @@ generating now.
 
 In: `prompts.parquet`; a pool file or a model. Out: `completions.parquet` (COMPLETION), in the order
 of the prompts; a histogram of lengths. A prompt without an answer has no row, and is counted.
+Of several processes, all generate; a record needs only the first.
 Cost: recorded, 200 prompts from a pool file of 7 MB: 1 s. Generated: see `generate.py`.
 Command: `python -m activeuf_core.completions --config … --run-dir …`.
 """
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from activeuf_core import paths
+from activeuf_core import paths, processes
 from activeuf_core.completions.config import CompletionsConfig
 from activeuf_core.completions.recorded import pick_member
 from activeuf_core.errors import DataError
@@ -33,12 +34,17 @@ Row = Mapping[str, Any]
 def run(context: StageContext) -> None:
     """Make the artifact `completions` of one member."""
     config = context.config(CompletionsConfig)
+    is_first = processes.current().is_first
+    if config.mode == "recorded" and not is_first:
+        return
     prompts = read_rows(context.input("prompts") / paths.PROMPTS)
     found = (
         _recorded(context, config, prompts)
         if config.mode == "recorded"
         else _generated(context, config, prompts)
     )
+    if not is_first:
+        return
     rows = [found[prompt["prompt_id"]] for prompt in prompts if prompt["prompt_id"] in found]
     if not rows:
         raise DataError(

@@ -1,9 +1,9 @@
 """Completions that a model generates now, through transformers.
 
 In: PROMPT rows and a causal language model. Out: COMPLETION rows in the order of the prompts.
-Batches hold prompts of similar length, padded on the left. What is finished goes to the checkpoints
-every 20 s, so an interrupted run goes on where it was, with the same draws (`sampling.py` says what
-exactly is guaranteed).
+Batches hold prompts of similar length, padded on the left, and are dealt out to the processes of
+the stage. What is finished goes to the checkpoints every 20 s, so an interrupted run goes on where
+it was, with the same draws (`sampling.py` says what exactly is guaranteed).
 Cost: SmolLM2-135M in float32 on one core, 24 prompts at once: 65 new tokens per second.
 Heavy: imports torch and transformers.
 """
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
-from activeuf_core import pretrained
+from activeuf_core import pretrained, processes
 from activeuf_core.completions import principles
 from activeuf_core.completions.config import CompletionsConfig
 from activeuf_core.completions.sampling import OwnNumbers, uniforms
@@ -39,7 +39,7 @@ class Question(NamedTuple):
 def generate(
     context: StageContext, config: CompletionsConfig, prompts: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Return the member's COMPLETION rows by prompt id.
+    """Return the member's COMPLETION rows by prompt id, in every process.
 
     Prompts that leave no room for an answer in the model's context are left out, and counted in the
     metadata.
@@ -61,13 +61,12 @@ def generate(
     batches = pretrained.batches_by_length(lengths, config.batch_size)
     with Worklist(context, COMPLETION, ("prompt_id",), len(fitting), "completions") as worklist:
         worklist.work(keys, batches, lambda batch: writer.answer([fitting[i] for i in batch]))
+    num_new = int(processes.add_up(new_tokens=writer.num_new_tokens)["new_tokens"])
     context.add_metadata(
         prompts_too_long=len(questions) - len(fitting),
         resumed_completions=worklist.num_resumed,
-        new_tokens=writer.num_new_tokens,
-        new_tokens_per_second=round(
-            writer.num_new_tokens / max(time.monotonic() - started, 1e-9), 1
-        ),
+        new_tokens=num_new,
+        new_tokens_per_second=round(num_new / max(time.monotonic() - started, 1e-9), 1),
         plain_chat_template=tokenizer.is_plain,
     )
     return {prompt_id: row for (prompt_id,), row in worklist.done.items()}

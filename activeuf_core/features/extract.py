@@ -7,8 +7,9 @@ template. A conversation beyond max_tokens is cut on the right and flagged: its 
 its middle.
 Source: ActiveUltraFeedback, arXiv 2603.09692: frozen features under an ensemble of small heads.
 Candidates are read in chunks, sorted by length within a chunk, and padded on the right, which a
-causal model does not see. What is finished is on disk every 20 s, and an interrupted run goes on
-there.
+causal model does not see. Several processes take chunks by turns, of a small pool batches: batches
+are the same ones, and so are the features. What is finished is on disk every 20 s, and an
+interrupted run goes on there, with any number of processes.
 Cost: one forward pass per candidate. SmolLM2-135M in float32 on one core: 500 to 600 tokens per
 second; memory is flat but for the model (30 completions of 60,000 prompts at D = 2560 in float16
 are 9.2 GB on disk).
@@ -27,16 +28,20 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from activeuf_core import paths, pretrained
+from activeuf_core import paths, pretrained, processes
 from activeuf_core.errors import DataError
 from activeuf_core.features.config import FeaturesConfig
 from activeuf_core.features.store import FeatureStore
 from activeuf_core.figures import histogram
+from activeuf_core.processes import Processes
 from activeuf_core.schemas import assistant_message, count_rows, iterate_rows, write_rows
 from activeuf_core.stage import PREVIEW_ROWS, StageContext
 
 CHUNK_ROWS = 2048
 """Candidates that are tokenized and sorted by length together."""
+CHUNKS_EACH = 8
+"""From so many chunks per process on they are dealt out whole: their number is uneven by one at
+most."""
 SCAN_ROWS = 8192
 MAX_SHARE_TRUNCATED = 0.05
 """`features_not_truncated` fails above this."""
@@ -63,16 +68,54 @@ def run(context: StageContext) -> None:
     num_rows = count_rows(candidates)
     if not num_rows:
         raise DataError(f"{candidates}: has no rows. Materialize candidate_pool with candidates.")
+    ours = processes.current()
     extractor = Extractor(config, context.locate(config.model))
-    with FeatureStore(context.checkpoints, num_rows, extractor.size, config.storage) as store:
-        num_resumed = int(np.count_nonzero(store.num_tokens_C))
-        for start, chunk in _chunks(candidates):
-            for done in extractor.fill(store, start, chunk):
-                context.progress(done, num_rows, "candidates")
+    store = _open(context, config, num_rows, extractor.size)
+    num_resumed = store.num_done
+    with store:
+        for done in _fill(extractor, store, candidates, ours):
+            context.progress(done, num_rows, "candidates")
+    speed = processes.add_up(speed=extractor.speed)["speed"]  # all have finished: they meet here
+    if not ours.is_first:
+        return
+    store.absorb()
     write_rows(context.output / paths.FEATURE_INDEX, INDEX, _index(candidates, store))
-    context.add_metadata(resumed_candidates=num_resumed)
+    context.add_metadata(resumed_candidates=num_resumed, tokens_per_second=round(speed, 1))
     _report(context, extractor, store)
     store.publish(context.output / paths.FEATURES)
+
+
+def _open(context: StageContext, config: FeaturesConfig, num_rows: int, size: int) -> FeatureStore:
+    """Open this process's store, once the first has taken over what an earlier attempt's left."""
+    ours = processes.current()
+
+    def opened() -> FeatureStore:
+        return FeatureStore(context.checkpoints, num_rows, size, config.storage, ours.rank)
+
+    if ours.is_first:
+        store = opened()
+        store.absorb()
+        processes.gather(store.num_tokens_C > 0)
+        return store
+    is_done_C = processes.gather(None)[0]
+    store = opened()
+    store.leave(is_done_C)
+    return store
+
+
+def _fill(
+    extractor: Extractor, store: FeatureStore, candidates: Path, ours: Processes
+) -> Iterator[int]:
+    """Extract this process's share; yield how far in the pool it has come.
+
+    Every chunk that a process takes part in is tokenized by it, so chunks are dealt out whole where
+    there are enough of them.
+    """
+    many = len(store.num_tokens_C) >= CHUNKS_EACH * CHUNK_ROWS * ours.count
+    of_chunks, of_batches = (ours, Processes()) if many else (Processes(), ours)
+    for number, (start, chunk) in enumerate(_chunks(candidates)):
+        if of_chunks.owns(number):
+            yield from extractor.fill(store, start, chunk, of_batches)
 
 
 class Extractor:
@@ -91,11 +134,18 @@ class Extractor:
         self.num_padded = 0
         self.seconds = 0.0
 
-    def fill(self, store: FeatureStore, start: int, chunk: Sequence[Row]) -> Iterator[int]:
+    @property
+    def speed(self) -> float:
+        """Tokens per second so far."""
+        return self.num_tokens / self.seconds if self.seconds else 0.0
+
+    def fill(
+        self, store: FeatureStore, start: int, chunk: Sequence[Row], ours: Processes
+    ) -> Iterator[int]:
         """Put the features of a chunk into the store; yield after every batch how many rows are
         done.
 
-        Args: start: row of the chunk's first candidate.
+        Args: start: row of the chunk's first candidate. ours: whose batches to compute.
         """
         if all(store.is_done(start + offset) for offset in range(len(chunk))):
             yield start + len(chunk)
@@ -106,10 +156,11 @@ class Extractor:
         cut = [ids[: self.max_tokens] for ids in whole]
         lengths = [len(ids) for ids in cut]
         done = start
-        for batch in pretrained.batches_by_length(lengths, self._config.batch_size):
+        batches = pretrained.batches_by_length(lengths, self._config.batch_size)
+        for number, batch in enumerate(batches):
             done += len(batch)
             rows = [start + offset for offset in batch]
-            if not all(map(store.is_done, rows)):
+            if ours.owns(number) and not all(map(store.is_done, rows)):
                 features_BD = self._features([cut[offset] for offset in batch])
                 stored_BD = self._checked(features_BD, rows, [chunk[offset] for offset in batch])
                 truncated = [len(whole[offset]) > self.max_tokens for offset in batch]
@@ -181,14 +232,12 @@ def _report(context: StageContext, extractor: Extractor, store: FeatureStore) ->
     num_rows = len(store.num_tokens_C)
     num_truncated = int(store.truncated_C.sum())
     num_wrong, mean_norm = _scan(store.features_CD)
-    speed = extractor.num_tokens / extractor.seconds if extractor.seconds else 0.0
     padding = 1.0 - extractor.num_tokens / extractor.num_padded if extractor.num_padded else 0.0
     context.add_metadata(
         candidates=num_rows,
         feature_size=extractor.size,
         megabytes=round(store.features_CD.nbytes / 1e6, 1),
         tokens=int(store.num_tokens_C.sum()),
-        tokens_per_second=round(speed, 1),
         padding_share=round(padding, 4),
         truncated=num_truncated,
         max_tokens=extractor.max_tokens,
