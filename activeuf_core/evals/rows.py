@@ -1,8 +1,8 @@
 """Benchmark rows: read from a file, a folder or the hub, and checked before any model is loaded.
 
 In: a file (`.jsonl`, also `.gz` and `.xz`; `.parquet`; `.json` with one list), a folder that
-`datasets` can load, or `hub-id@revision`. Out: rows as dictionaries in the benchmark's own format, the columns of
-`COLUMNS` present and of the right kind. Light, except for folders and the hub.
+`datasets` can load, or `hub-id@revision`. Out: rows as dictionaries in the benchmark's own format,
+the columns of `COLUMNS` present and of the right kind. Light, except for folders and the hub.
 """
 
 from __future__ import annotations
