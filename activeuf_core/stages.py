@@ -17,6 +17,7 @@ from activeuf_core.candidate_pool.config import CandidatePoolConfig
 from activeuf_core.completions.config import CompletionsConfig
 from activeuf_core.config import StrictModel
 from activeuf_core.errors import ConfigError, choose_from
+from activeuf_core.evals.alpaca_config import CONFIGS
 from activeuf_core.evals.benchmarks import BENCHMARKS, Benchmark
 from activeuf_core.evals.config import ScoreConfig
 from activeuf_core.features.config import FeaturesConfig
@@ -88,7 +89,7 @@ def _score_stage(row: Benchmark) -> Stage:
         asset=row.asset,
         module="activeuf_core.evals",
         version="1",
-        config=ScoreConfig,
+        config=CONFIGS.get(row.name, ScoreConfig),
         inputs=(Input(row.model),),
         dimension="experiment",
         group="07_evals",

@@ -31,6 +31,7 @@ LIBRARIES = ("acquisition", "adoption", "enn", "launchers", "slurm")
 """Rooms without a command of their own."""
 MAY_READ = {
     ("adoption", "activeuf_core.evals.benchmarks"),
+    ("evals", "activeuf_core.annotations"),
     ("launchers", "activeuf_core.slurm"),
     ("loop", "activeuf_core.acquisition"),
     ("loop", "activeuf_core.annotations"),
@@ -38,7 +39,10 @@ MAY_READ = {
     ("reporting", "activeuf_core.evals.benchmarks"),
 }
 """Room and what it may import of another one."""
-TABLES = ("stages", "catalog", "catalog_files", "recipes", "view", "code_identity")
+TABLES = (
+    *("stages", "catalog", "catalog_baselines", "catalog_benchmarks", "catalog_files", "recipes"),
+    *("view", "code_identity", "stand_in_stage"),
+)
 """Shared modules that look into rooms: at their configs and tables, never at their work."""
 
 

@@ -12,6 +12,7 @@ if __name__ == "__main__":
                 "minerva_math_score": "activeuf_core.evals.harness:run",
                 "ifeval_score": "activeuf_core.evals.harness:run",
                 "truthfulqa_score": "activeuf_core.evals.harness:run",
+                "alpaca_eval_score": "activeuf_core.evals.alpaca:run",
                 "rewardbench2_score": "activeuf_core.evals.rewardbench:run",
             }
         )

@@ -51,6 +51,16 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("ifeval", "IFEval", "dpo_model", "prompt_level_loose_acc", "google/IFEval", 0, 2048),
     Benchmark("truthfulqa", "TruthfulQA", "dpo_model", "mc2", "truthfulqa/truthful_qa", 6, 0),
     Benchmark(
+        "alpaca_eval",
+        "AlpacaEval 2",
+        "dpo_model",
+        "length_controlled_winrate",
+        "tatsu-lab/alpaca_eval",
+        0,
+        2048,
+        optional=True,
+    ),
+    Benchmark(
         "rewardbench2", "RewardBench 2", "reward_model", "mean", "allenai/reward-bench-2", 0, 0
     ),
 )
