@@ -9,7 +9,7 @@ time limit, does the same and puts the job back into the queue, to go on from th
 Standard library only, because the start of an interpreter with imports is most of a small task's
 time. Commands: `python -m activeuf_core.task RUN_FOLDER [-- PREFIX…]`, and for an element of a
 SLURM array `python -m activeuf_core.task --wave WAVE_FOLDER [-- PREFIX…]`; the prefix, for instance
-`srun --nodes=2`, is put before the stage's command.
+`srun --nodes=2 python -m activeuf_core.launch --`, is put before the stage's command.
 """
 
 from __future__ import annotations
@@ -188,8 +188,7 @@ class Task:
             self._note_death(-child.returncode)
 
     def _environment(self) -> dict[str, str]:
-        ranked = {"ACTIVEUF_RANKED": "1"} if self.prefix else {}
-        return {**os.environ, **self.job.environment, **ranked, **allocation.secrets(self.wave)}
+        return {**os.environ, **self.job.environment, **allocation.secrets(self.wave)}
 
     def _leave_what_is_lost(self) -> bool:
         """Give up units that another job or start took over; return whether there were any."""

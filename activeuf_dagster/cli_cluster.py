@@ -92,6 +92,7 @@ def in_words(asked: Resources) -> str:
     """Return resources as one line: what they ask for, and where."""
     size = f"{asked.nodes} nodes" if asked.nodes > 1 else "1 node"
     size += f" x {asked.tasks_per_node} tasks" if asked.tasks_per_node > 1 else ""
+    size += f" x {asked.processes_per_node} processes" if asked.processes_per_node > 1 else ""
     gpus = f"{asked.gpus} {asked.gpu_type or ''} GPUs".replace("  ", " ") if asked.gpus else ""
     places = {
         "partition": asked.slurm_partition,

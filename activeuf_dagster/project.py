@@ -65,7 +65,7 @@ class Project:
         name = cluster or os.environ.get("ACTIVEUF_CLUSTER") or LOCAL
         chosen = self.cluster(name)
         here = chosen if isinstance(chosen, LocalCluster) else self._this_machine()
-        local = LocalLauncher(self.layout, here.slots)
+        local = LocalLauncher(self.layout, here.slots, here.stages)
         if isinstance(chosen, LocalCluster):
             return Launchers(local, local)
         slurm = SlurmLauncher(self.layout, chosen, Path(name).stem, self.transport(chosen))

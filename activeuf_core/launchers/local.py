@@ -23,15 +23,18 @@ from pathlib import Path
 from activeuf_core.artifacts import write_json
 from activeuf_core.errors import LaunchError
 from activeuf_core.jobs import Job
+from activeuf_core.launch import launch_arguments
 from activeuf_core.launchers.base import JobState, Target
 from activeuf_core.paths import PROJECT, Layout, RunFolder
 from activeuf_core.slots import Slots
+from activeuf_core.slurm.cluster import Processes
 
 GRACE_S = 12.0
 """A little longer than the task's own grace, so that the task can still say what it was doing."""
 LIGHT_PER_SLOT = 2
 """Jobs of weight 0 that run per slot: each is an interpreter all the same."""
 TAIL_BYTES = 64 * 1024
+ONE_PROCESS = Processes()
 
 
 class LocalLauncher:
@@ -39,11 +42,19 @@ class LocalLauncher:
 
     name = "local"
 
-    def __init__(self, layout: Layout, slots: int | None = None) -> None:
-        """Args: slots: weight that runs at a time; null: one per core."""
+    def __init__(
+        self,
+        layout: Layout,
+        slots: int | None = None,
+        stages: Mapping[str, Processes] | None = None,
+    ) -> None:
+        """Args: slots: weight that runs at a time; null: one per core. stages: per asset, how many
+        processes.
+        """
         self.cores = os.cpu_count() or 1
         self.layout = layout
         self.slots = slots or self.cores
+        self._stages = stages or {}
         self._slots = Slots(layout.slots(socket.gethostname()), self.slots)
         self._queue: deque[Job] = deque()
         self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
@@ -115,14 +126,14 @@ class LocalLauncher:
     def _start_what_fits(self) -> None:
         full = self.slots + 1
         for job in list(self._queue):
-            weight = min(job.weight, self.slots)
+            weight = min(self._weight(job), self.slots)
             if weight >= full or (weight == 0 and self._has_enough_light_jobs()):
                 continue
             with self._slots.taken(weight) as files:
                 if files is None:
                     full = weight
                     continue
-                threads = self._threads()
+                threads = self._threads(job)
                 self._queue.remove(job)
                 self._start(job, threads, files)
 
@@ -130,11 +141,30 @@ class LocalLauncher:
         weights = [job.weight for job, _ in self._running.values()]
         return weights.count(0) >= LIGHT_PER_SLOT * self.slots
 
-    def _threads(self) -> int:
-        """Return a job's share of the cores: all of them for one that has the machine to itself."""
-        waiting = sum(job.weight for job in self._queue)
-        wanted = waiting + sum(job.weight for job, _ in self._running.values())
-        return max(1, self.cores // min(self.slots, max(1, wanted)))
+    def _threads(self, job: Job) -> int:
+        """Return the share of the cores of each process of a queued job: all of them for one that
+        has the machine to itself.
+        """
+        waiting = sum(self._weight(one) for one in self._queue)
+        wanted = waiting + sum(self._weight(one) for one, _ in self._running.values())
+        beside = min(self.slots, max(1, wanted))
+        return max(1, self.cores // max(beside, self._processes(job).processes_per_node))
+
+    def _processes(self, job: Job) -> Processes:
+        """Return how a job's stage is started; light work is never divided."""
+        asset = job.units[0].asset
+        return self._stages.get(asset, ONE_PROCESS) if job.weight else ONE_PROCESS
+
+    def _weight(self, job: Job) -> int:
+        return job.weight * self._processes(job).processes_per_node
+
+    def _prefix(self, job: Job) -> list[str]:
+        """Return what the task puts before the stage's command."""
+        asked = self._processes(job)
+        if not asked.is_launched:
+            return []
+        config = asked.accelerate and str(PROJECT / asked.accelerate)
+        return ["--", sys.executable, *launch_arguments(asked.processes_per_node, config)]
 
     def _start(self, job: Job, threads: int, slots: Sequence[int]) -> None:
         folder = self._folder(job.job_id)
@@ -150,7 +180,7 @@ class LocalLauncher:
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
-        command = [sys.executable, "-m", "activeuf_core.task", str(folder.path)]
+        command = [sys.executable, "-m", "activeuf_core.task", str(folder.path), *self._prefix(job)]
         with folder.task_log.open("ab") as log:
             process = subprocess.Popen(
                 command,

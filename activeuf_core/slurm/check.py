@@ -191,7 +191,7 @@ class ClusterCheck:
             "shares_files": self._shares_files,
             "environment": sorted(self.cluster.environment),
             "gpus": asked.gpus,
-            "tasks": asked.tasks,
+            "tasks": asked.processes,
             "nodes": asked.nodes,
         }
         write_json(folder.path / probe.EXPECT, expected)

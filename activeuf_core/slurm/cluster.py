@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from activeuf_core.config import StrictModel, parse, read_yaml
+from activeuf_core.config import Section, StrictModel, parse, read_yaml
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.paths import PROJECT
 from activeuf_core.slurm.values import (
@@ -36,6 +36,7 @@ from activeuf_core.stages import STAGES
 
 ON_CLUSTER = tuple(stage.asset for stage in STAGES if stage.placement == "cluster")
 """Assets whose jobs a cluster runs: the keys of `stages`."""
+ACCELERATE_CONFIGS = PROJECT / "configs" / "accelerate"
 OWN_SSH_OPTIONS = ("batchmode", "controlmaster", "controlpath", "controlpersist", "connecttimeout")
 
 
@@ -43,6 +44,22 @@ def _check_gpu_type(text: str) -> str:
     if any(sign in check_text(text) for sign in ":,= "):
         raise ValueError("must be a type as `sinfo -o %G` shows it, without ':' or ','")
     return text
+
+
+def _check_accelerate(text: str) -> str:
+    if not text.endswith((".yaml", ".yml", ".json")):
+        raise ValueError("must be a .yaml or .json file as `accelerate config` writes it")
+    if not text.startswith("/") and not (PROJECT / text).is_file():
+        shipped = (str(path.relative_to(PROJECT)) for path in ACCELERATE_CONFIGS.glob("*.yaml"))
+        raise ValueError(f"is no file below the project; {choose_from(text, shipped)}")
+    return text
+
+
+def _require_stages(stages: Mapping[str, Section]) -> Mapping[str, Section]:
+    for asset in stages:
+        if asset not in ON_CLUSTER:
+            raise ValueError(f"no stage {asset!r}; {choose_from(asset, ON_CLUSTER)}")
+    return stages
 
 
 def _check_mount(text: str) -> str:
@@ -76,14 +93,30 @@ def _check_ssh_option(text: str) -> str:
     return text
 
 
-class Resources(StrictModel):
+class Processes(StrictModel):
+    """How a stage becomes several processes that know each other."""
+
+    processes_per_node: int = Field(default=1, ge=1)
+    """Started by one `accelerate launch` per node. With GPUs: as many as a node's GPUs."""
+    accelerate: Annotated[Text, AfterValidator(_check_accelerate)] | None = None
+    """Config file of accelerate, handed on as it is: below the project, or an absolute path. null:
+    configs/accelerate/ddp.yaml, where there are several processes."""
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether `accelerate launch` starts the stage."""
+        return self.processes_per_node > 1 or self.accelerate is not None
+
+
+class Resources(Processes):
     """What one job, or one task of an array, asks for."""
 
     nodes: int = Field(default=1, ge=1)
     tasks_per_node: int = Field(default=1, ge=1)
-    """More than one task in all: the stage is started by `srun`, once per task."""
+    """More than one task in all: `srun` starts one process of the stage per task, or, where
+    `accelerate launch` does that, one launch per node."""
     cpus: int = Field(default=1, ge=1)
-    """Per task."""
+    """Per task; the processes of one `accelerate launch` share them."""
     gpus: int = Field(default=0, ge=0)
     """Per node."""
     gpu_type: Annotated[Text, AfterValidator(_check_gpu_type)] | None = None
@@ -109,8 +142,29 @@ class Resources(StrictModel):
 
     @property
     def tasks(self) -> int:
-        """Processes of the stage over all nodes."""
+        """What `srun` starts, over all nodes."""
         return self.nodes * self.tasks_per_node
+
+    @property
+    def processes(self) -> int:
+        """Processes of the stage, over all nodes."""
+        return self.tasks * self.processes_per_node
+
+    @property
+    def contradiction(self) -> str:
+        """What does not fit together, '' when all does."""
+        if self.is_launched and self.tasks_per_node > 1:
+            return (
+                f"tasks_per_node {self.tasks_per_node} with processes_per_node "
+                f"{self.processes_per_node} or `accelerate`: one `accelerate launch` per node "
+                "starts all processes of the node; leave tasks_per_node out"
+            )
+        if self.is_launched and self.gpus and self.processes_per_node != self.gpus:
+            return (
+                f"processes_per_node {self.processes_per_node} with gpus {self.gpus}: each process "
+                "works on one GPU of its own; make the two equal"
+            )
+        return ""
 
     def with_more_memory(self, factor: float, limit: str | None) -> Resources | None:
         """Return the same with `factor` times the memory, at most `limit`; None: it has that."""
@@ -187,6 +241,13 @@ class LocalCluster(StrictModel):
     launcher: Literal["local"] = "local"
     slots: int | None = Field(default=None, ge=1)
     """Heavy stages that run at a time; null: one per core."""
+    stages: Mapping[str, Processes] = Field(default_factory=dict)
+    """Per asset, how many processes; each takes the slots of a stage."""
+
+    @field_validator("stages")
+    @classmethod
+    def _known_assets(cls, stages: Mapping[str, Processes]) -> Mapping[str, Processes]:
+        return _require_stages(stages)
 
 
 class SlurmCluster(StrictModel):
@@ -258,10 +319,15 @@ class SlurmCluster(StrictModel):
     @field_validator("stages")
     @classmethod
     def _known_assets(cls, stages: Mapping[str, Resources]) -> Mapping[str, Resources]:
-        for asset in stages:
-            if asset not in ON_CLUSTER:
-                raise ValueError(f"no stage {asset!r}; {choose_from(asset, ON_CLUSTER)}")
-        return stages
+        return _require_stages(stages)
+
+    @model_validator(mode="after")
+    def _consistent_with_the_defaults(self) -> SlurmCluster:
+        found = {asset: self.resources_for(asset) for asset in self.stages}
+        for name, asked in {"defaults": self.defaults, "light": self.light, **found}.items():
+            if asked.contradiction:
+                raise ValueError(f"{name}: {asked.contradiction}")
+        return self
 
     @field_validator("poll_max_s")
     @classmethod

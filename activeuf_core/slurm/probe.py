@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from activeuf_core import task
+from activeuf_core import processes, task
 from activeuf_core.artifacts import read_json, write_json
 
 EXPECT, HELLO, ANSWER, REPORT = "expect.json", "hello.json", "answer.json", "report.json"
@@ -151,7 +151,7 @@ def _stage(folder: Path, prefix: Sequence[str], tasks: int, nodes: int) -> Itera
         text = f"{tasks} on {nodes} nodes asked for, {len(ranks)} on {len(hosts)} began: {said}"
         yield _finding("stage", text, f"see why this does not work: {' '.join(command[:-2])}")
         return
-    yield _finding("stage", f"{tasks} tasks on {', '.join(hosts)}" if tasks > 1 else "starts")
+    yield _finding("stage", f"{tasks} processes on {', '.join(hosts)}" if tasks > 1 else "starts")
     missing = sorted({name for rank in ranks for name in rank["missing"]})
     remedy = f"install the project's requirements.lock for {python}, or name another `python`"
     if missing:
@@ -161,7 +161,7 @@ def _stage(folder: Path, prefix: Sequence[str], tasks: int, nodes: int) -> Itera
 
 
 def _be_a_rank(folder: Path) -> int:
-    number = os.environ.get("SLURM_PROCID", "0")
+    number = processes.current().rank
     missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
     write_json(folder / RANKS / f"{number}.json", {"host": host(), "missing": missing})
     return 0

@@ -12,8 +12,10 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from activeuf_core.errors import ConfigError
+from activeuf_core.launch import launch_arguments
 from activeuf_core.paths import PROJECT, WAVE_SCRIPT
 from activeuf_core.slurm.cluster import Container, Resources, SlurmCluster
 from activeuf_core.slurm.values import (
@@ -230,7 +232,7 @@ def _variables(spec: WaveSpec) -> dict[str, str]:
     return {
         "PYTHONPATH": spec.project,
         "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(spec.resources.cpus),
+        "OMP_NUM_THREADS": str(_threads(spec.resources)),
         "OMP_WAIT_POLICY": "passive",
         "TOKENIZERS_PARALLELISM": "false",
         "ACTIVEUF_WARN_S": str(spec.warning),
@@ -253,12 +255,28 @@ def _command(spec: WaveSpec) -> list[str]:
     wrapper = ["-m", spec.module, "--wave", spec.folder]
     bare = [spec.python, *BARE]
     one = ["srun", "--nodes=1", "--ntasks=1", f"--cpus-per-task={spec.resources.cpus}"]
+    introduced = _introduced(spec)
     if spec.resources.tasks > 1:
-        return [*bare, *wrapper, "--", *_inside(spec, _srun(spec.resources))]
+        return [*bare, *wrapper, "--", *_inside(spec, _srun(spec.resources)), *introduced]
+    prefix = ["--", *introduced] if introduced else []
     if spec.container is None:
-        return [*bare, *wrapper]
+        return [*bare, *wrapper, *prefix]
     start = one if spec.container.kind == "pyxis" else []
-    return [*_inside(spec, start), spec.container.python, *wrapper]
+    return [*_inside(spec, start), spec.container.python, *wrapper, *prefix]
+
+
+def _introduced(spec: WaveSpec) -> list[str]:
+    """Return what introduces the stage's processes to each other; [] for a process alone."""
+    asked = spec.resources
+    if asked.processes == 1 and not asked.is_launched:
+        return []
+    python = spec.container.python if spec.container else spec.python
+    config = asked.accelerate and str(PurePosixPath(spec.project, asked.accelerate))
+    return [python, *launch_arguments(asked.processes_per_node if asked.is_launched else 0, config)]
+
+
+def _threads(asked: Resources) -> int:
+    return max(1, asked.cpus // asked.processes_per_node)
 
 
 def _srun(asked: Resources) -> list[str]:

@@ -27,8 +27,8 @@ if ours.is_first:
     [
         ({}, Processes(0, 1)),
         ({"RANK": "3", "WORLD_SIZE": "8"}, Processes(3, 8)),
-        ({"ACTIVEUF_RANKED": "1", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, Processes(1, 2)),
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, Processes(0, 1)),  # a job of one process
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, Processes(3, 8, nodes=2)),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, Processes(0, 1)),  # not introduced
     ],
 )
 def test_the_starter_says_which_process_this_is(

@@ -104,6 +104,49 @@ def test_a_stage_is_laid_over_the_defaults() -> None:
     assert cluster.resources_for("features") == Resources(**defaults)
 
 
+def test_processes_are_those_of_a_launch_on_each_node() -> None:
+    asked = Resources(nodes=2, gpus=4, processes_per_node=4)
+    assert (asked.tasks, asked.processes, asked.is_launched) == (2, 8, True)
+    assert Resources(accelerate="configs/accelerate/zero3.yaml").is_launched
+    assert not Resources(nodes=2, tasks_per_node=4).is_launched
+
+
+CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"tasks_per_node": 2, "processes_per_node": 2}, "leave tasks_per_node out"),
+    ({"gpus": 4, "processes_per_node": 2}, "gpus 4: each process .* make the two equal"),
+    ({"gpus": 4, "accelerate": "configs/accelerate/ddp.yaml"}, "processes_per_node 1 with gpus 4"),
+]
+
+
+@pytest.mark.parametrize(("asked", "said"), CONTRADICTIONS)
+def test_processes_that_do_not_fit_the_job_are_refused(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"dpo_model: .*{said}"):
+        slurm(stages={"dpo_model": asked})
+
+
+def test_processes_are_held_against_the_gpus_of_the_defaults() -> None:
+    launched = {"processes_per_node": 4}
+    assert slurm(defaults={"gpus": 4}, stages={"dpo_model": launched})
+    with pytest.raises(ConfigError, match="dpo_model: processes_per_node 4 with gpus 1"):
+        slurm(defaults={"gpus": 1}, stages={"dpo_model": launched})
+
+
+@pytest.mark.parametrize("path", ["configs/accelerate/fsdp.yaml", "ddp.txt", "-x.yaml"])
+def test_a_config_of_accelerate_that_is_not_there_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match="accelerate"):
+        slurm(stages={"dpo_model": {"accelerate": path}})
+
+
+def test_this_machine_runs_a_stage_as_several_processes(tmp_path: Path) -> None:
+    path = tmp_path / "here.yaml"
+    path.write_text("stages: {dpo_model: {processes_per_node: 2}}")
+    found = read_cluster(path)
+    assert isinstance(found, LocalCluster) and found.stages["dpo_model"].is_launched
+    path.write_text("stages: {dpo_modl: {processes_per_node: 2}}")
+    with pytest.raises(ConfigError, match="did you mean 'dpo_model'"):
+        read_cluster(path)
+
+
 def test_a_light_job_asks_for_little_whatever_its_stage() -> None:
     cluster = slurm(stages={"completions": {"gpus": 8}}, light={"cpus": 2})
     assert cluster.resources_for("completions", light=True) == Resources(cpus=2)

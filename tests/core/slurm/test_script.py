@@ -245,7 +245,32 @@ def test_several_tasks_are_started_by_srun_around_the_stage(spec: WaveSpec, run:
     asked = Resources(nodes=2, tasks_per_node=4, cpus=3)
     seen = run(replace(spec, resources=asked)).arguments
     start = ["srun", "--nodes=2", "--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=3"]
-    assert seen[5:] == ["--", *start, "--kill-on-bad-exit=1"]
+    introduced = [spec.python, "-m", "activeuf_core.launch", "--"]
+    assert seen[5:] == ["--", *start, "--kill-on-bad-exit=1", *introduced]
+
+
+def test_processes_of_one_node_are_started_by_accelerate_alone(spec: WaveSpec, run: Run) -> None:
+    asked = Resources(processes_per_node=4, cpus=10, accelerate="configs/accelerate/fsdp2.yaml")
+    seen = run(replace(spec, resources=asked))
+    config = f"--config={spec.project}/configs/accelerate/fsdp2.yaml"
+    launch = [spec.python, "-m", "activeuf_core.launch", "--processes=4", config, "--"]
+    assert seen.arguments[5:] == ["--", *launch]
+    assert seen.variables["OMP_NUM_THREADS"] == "2"
+
+
+def test_processes_of_two_nodes_are_one_task_per_node(spec: WaveSpec, run: Run) -> None:
+    asked = Resources(nodes=2, processes_per_node=4, gpus=4)
+    seen = run(replace(spec, resources=asked)).arguments
+    assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1"} <= set(seen)
+    assert seen[-5:] == [spec.python, "-m", "activeuf_core.launch", "--processes=4", "--"]
+
+
+@pytest.mark.parametrize("kind", ["pyxis", "apptainer"])
+def test_an_image_launches_with_its_own_interpreter(kind: Any, spec: WaveSpec, run: Run) -> None:
+    box = Container(kind=kind, image="i", python="/opt/python")
+    seen = run(replace(spec, container=box, resources=Resources(processes_per_node=2))).arguments
+    launch = ["/opt/python", "-m", "activeuf_core.launch", "--processes=2", "--"]
+    assert seen[-6:] == ["--", *launch]
 
 
 @pytest.mark.parametrize("kind", ["pyxis", "apptainer"])
@@ -253,7 +278,9 @@ def test_several_tasks_in_an_image(kind: Any, spec: WaveSpec, run: Run) -> None:
     box = Container(kind=kind, image="i", python="/opt/python")
     seen = run(replace(spec, container=box, resources=Resources(nodes=2, gpus=1)))
     tail = ["--container-image=i"] if kind == "pyxis" else ["apptainer", "exec", "--nv", "i"]
-    assert seen.arguments[6] == "srun" and seen.arguments[-len(tail) :] == tail
+    introduced = ["/opt/python", "-m", "activeuf_core.launch", "--"]
+    assert seen.arguments[6] == "srun"
+    assert seen.arguments[-len(tail) - 4 :] == [*tail, *introduced]
     assert seen.variables["ACTIVEUF_STAGE_PYTHON"] == "/opt/python"
 
 
