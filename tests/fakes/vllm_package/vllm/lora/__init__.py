@@ -1,0 +1,1 @@
+"""Where lm-eval looks for adapters."""
