@@ -20,11 +20,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from activeuf_core.catalog_baselines import BaselineFile
 from activeuf_core.catalog_files import (
     RESERVED,
     DatasetFile,
-    ExperimentFile,
     LeaderboardFile,
+    PartitionFile,
     References,
     read_dataset_files,
     read_experiment_files,
@@ -110,7 +111,7 @@ class Catalog:
     def __init__(
         self,
         datasets: Mapping[str, DatasetFile],
-        experiments: Mapping[str, ExperimentFile],
+        experiments: Mapping[str, PartitionFile],
         leaderboard: LeaderboardFile,
         references: References,
         sweeps: Sequence[SweepExperiments] = (),
@@ -204,7 +205,7 @@ class Catalog:
         return tuple(found)
 
     def dataset_of(self, dimension: str, partition: str) -> str:
-        """Return the dataset that a partition belongs to."""
+        """Return the dataset that a partition belongs to; '' for a baseline, which has none."""
         if dimension == "dataset":
             return partition
         if dimension == "member":
@@ -236,6 +237,8 @@ class Catalog:
         if above == stage.dimension:
             return (partition,)
         dataset = self.dataset_of(stage.dimension, partition)
+        if not dataset:
+            return ()
         if asset == "annotations" and self.datasets[dataset].is_lazy:
             return ()  # the loop has those completions judged that it selects
         return (dataset,) if above == "dataset" else self.members_of(dataset)
@@ -269,16 +272,19 @@ class Catalog:
         """
         rows = []
         for experiment, found in sorted(scores.items()):
-            file = self.experiments[experiment]
-            loop = self.resolved("preference_dataset", experiment).full
-            facts = {
-                "dataset": file.dataset,
-                "acquisition": loop["acquisition"]["method"],
-                "seed": loop["seed"],
-                "settings": self._settings_but_seeds(experiment),
-            }
+            facts = {**self._facts_of(experiment), "settings": self._settings_but_seeds(experiment)}
             rows.append({"experiment": experiment, "scores": found, **facts})
         return {"rows": rows, "baseline": self.leaderboard.baseline}
+
+    def _facts_of(self, experiment: str) -> dict[str, Any]:
+        """Return what tells an experiment from others, for a reader."""
+        file = self.experiments[experiment]
+        if isinstance(file, BaselineFile):
+            return {"dataset": "", "acquisition": "", "seed": 0, "baseline": file.kind}
+        loop = self.resolved("preference_dataset", experiment).full
+        facts = {"dataset": file.dataset, "acquisition": loop["acquisition"]["method"]}
+        loss = self.resolved("dpo_model", experiment).full["loss_type"]
+        return {**facts, "seed": loop["seed"], "loss": loss}
 
     def _settings_but_seeds(self, experiment: str) -> str:
         """Return a digest of all that an experiment sets but its seeds."""
@@ -332,7 +338,7 @@ class Catalog:
     def _check(self) -> None:
         """Resolve every partition once, so that a wrong file is refused now and not in a job."""
         for file in self.experiments.values():
-            if file.dataset not in self.datasets:
+            if file.dataset not in self.datasets and not isinstance(file, BaselineFile):
                 raise ConfigError(
                     f"{file.path}: key 'dataset' has the value {file.dataset!r}; "
                     f"{choose_from(file.dataset, self.datasets)}."

@@ -4,7 +4,8 @@
     leaderboard.yaml         {baseline: experiment}
     datasets/<name>.yaml     prompts, model pool, judge, candidate pool, features of one dataset
     defaults/<name>.yaml     values that datasets or experiments share; a file `extends` one
-    experiments/<name>.yaml  one experiment, or one per seed: dataset, loop, trainings, benchmarks
+    experiments/<name>.yaml  one experiment, or one per seed: dataset, loop, trainings, benchmarks;
+                             or a baseline
     sweeps/<name>.yaml       many experiments, in W&B's format for sweeps
 
 In: YAML files. Out: checked bodies, and resolved sections of stages.
@@ -12,6 +13,7 @@ In: YAML files. Out: checked bodies, and resolved sections of stages.
 
 from __future__ import annotations
 
+import functools
 import os
 import string
 from collections.abc import Mapping
@@ -21,17 +23,16 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from activeuf_core.catalog_baselines import BASELINE_KEY, BaselineFile, baseline_file
+from activeuf_core.catalog_benchmarks import SHARED_KEY, Benchmarks, check_names, scores_section
 from activeuf_core.config import StrictModel, check_key, merge, parse, read_yaml
 from activeuf_core.digests import HUB, DigestCache
 from activeuf_core.errors import ConfigError, choose_from
-from activeuf_core.evals.benchmarks import BENCHMARKS, benchmark
 from activeuf_core.paths import Layout
-from activeuf_core.stand_ins import LEFT_OUT, STAND_IN
 from activeuf_core.sweeps import Sweep, read_sweep
 
 MODEL_KEYS = frozenset({"model", "base_model"})
 DATA_KEYS = frozenset({"source", "data"})
-SHARED_BENCHMARK_KEY = "all"
 SEED_SEPARATOR = "-seed="
 RESERVED = "all"
 """Stands for an asset without partitions in recipes, manifests and folders."""
@@ -151,26 +152,22 @@ class ExperimentFile:
         if asset in ("dpo_model", "reward_model"):
             return {"seed": self.body.seed, **getattr(self.body, asset)}
         if asset == "scores":
-            rows = [row for row in BENCHMARKS if not self.leaves_out(row.asset)]
-            titles = {row.name: self._benchmark(row.name).get("title") or row.title for row in rows}
-            return {"benchmarks": [row.name for row in rows], "titles": titles}
+            return scores_section(self._benchmarks.titles())
         if asset == "wandb_summary":
             return {"experiment": experiment}
-        name = asset.removesuffix("_score")
-        if self.leaves_out(asset):
-            return {STAND_IN: LEFT_OUT, "benchmark": name}
-        return self._benchmark(name)
+        return self._benchmarks.section(asset)
 
     def leaves_out(self, asset: str) -> bool:
         """Whether the experiment does without the benchmark of a score."""
-        row = benchmark(asset.removesuffix("_score"))
-        return self.body.benchmarks.get(row.name, None if row.optional else {}) is None
+        return self._benchmarks.leaves_out(asset)
 
-    def _benchmark(self, name: str) -> dict[str, Any]:
-        default = {"data": {"hub": benchmark(name).hub, "revision": "main"}}
-        shared = self.body.benchmarks.get(SHARED_BENCHMARK_KEY) or {}
-        own = self.body.benchmarks.get(name) or {}
-        return {**default, **shared, **own, "benchmark": name}
+    @property
+    def _benchmarks(self) -> Benchmarks:
+        return Benchmarks(self.body.benchmarks)
+
+
+PartitionFile = ExperimentFile | BaselineFile
+"""What declares one partition of the experiments."""
 
 
 @dataclass(frozen=True)
@@ -279,13 +276,18 @@ def read_dataset_files(folder: Path) -> dict[str, DatasetFile]:
     return files
 
 
-def read_experiment_files(folder: Path) -> dict[str, ExperimentFile]:
+def read_experiment_files(folder: Path) -> dict[str, PartitionFile]:
     """Read all of `experiments/`, each laid over the defaults that it extends; one with `seeds` is
-    one experiment per seed.
+    one experiment per seed, one with `baseline` a baseline.
     """
-    files = {}
+    files: dict[str, PartitionFile] = {}
     for name, path in _named_files(folder / "experiments", "experiment").items():
-        found = experiment_file(read_yaml(path), path, folder)
+        own = read_yaml(path)
+        if BASELINE_KEY in own:
+            over_defaults = functools.partial(_over_defaults, path=path, folder=folder)
+            files[name] = baseline_file(own, path, over_defaults)
+            continue
+        found = experiment_file(own, path, folder)
         if len(set(found.body.seeds)) < len(found.body.seeds):
             raise ConfigError(
                 f"{path}: key 'seeds' has the value {list(found.body.seeds)!r}; a seed may stand "
@@ -312,8 +314,7 @@ def experiment_file(own: Mapping[str, Any], path: Path, folder: Path) -> Experim
     Raises: ConfigError.
     """
     body = parse(ExperimentBody, _over_defaults(own, path, folder), path)
-    for name in set(body.benchmarks) - {SHARED_BENCHMARK_KEY}:
-        _check_benchmark(name, path)
+    check_names(set(body.benchmarks) - {SHARED_KEY}, "benchmarks", path)
     return ExperimentFile(path, body)
 
 
@@ -338,13 +339,6 @@ def _over_defaults(own: Mapping[str, Any], path: Path, folder: Path) -> dict[str
             "extend other defaults. Write their values out."
         )
     return merge(shared, own)
-
-
-def _check_benchmark(name: str, path: Path) -> None:
-    try:
-        benchmark(name)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: key 'benchmarks': {error}") from None
 
 
 def _named_files(folder: Path, what: str) -> dict[str, Path]:

@@ -20,6 +20,7 @@ import torch
 
 from activeuf_core.artifacts import read_json
 from activeuf_core.errors import DataError
+from activeuf_core.evals.untrained import head_seed, load_with_new_head, weights_folder
 from activeuf_core.pretrained import (
     ChatTokenizer,
     ModelKind,
@@ -92,7 +93,11 @@ def load_reward_model(folder: Path, dtype: str) -> LoadedModel:
 
     Raises: as `load_policy`; also when the model has several labels.
     """
-    loaded = _load(folder, dtype, REWARD)
+    seed = head_seed(folder)
+    if seed is None:
+        loaded = _load(folder, dtype, REWARD)
+    else:
+        loaded = _load_untrained(weights_folder(folder), dtype, seed)
     if loaded.model.config.num_labels != 1:
         raise DataError(
             f"{folder}: has {loaded.model.config.num_labels} labels; a reward model has one. "
@@ -159,6 +164,15 @@ def _load(folder: Path, dtype: str, kind: ModelKind) -> LoadedModel:
     )
     require_finite(model, folder)
     log.info("loaded %s (%s, %s)", folder, dtype, device())
+    return LoadedModel(model, chat, folder)
+
+
+def _load_untrained(folder: Path, dtype: str, seed: int) -> LoadedModel:
+    """Load a base model as a reward model, with a new head."""
+    _require_weights(folder, is_adapter=False)
+    chat = _load_chat(folder)
+    model = load_with_new_head(folder, dtype, seed)
+    require_finite(model, folder)
     return LoadedModel(model, chat, folder)
 
 

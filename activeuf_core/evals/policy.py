@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from activeuf_core import processes
 from activeuf_core.errors import ConfigError
 from activeuf_core.evals.config import ScoreConfig
+from activeuf_core.evals.untrained import weights_folder
 from activeuf_core.pretrained import Messages
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def open_policy(folder: Path, config: ScoreConfig, report: Callable[[int, int], 
     """
     # lm-eval warns of what is done here on purpose: a loaded model, rows of our own.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    folder = weights_folder(folder)
     if config.backend == "vllm":
         return _open_in_vllm(folder, config, report)
     from activeuf_core.evals.language_model import PolicyLM

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from activeuf_core.config import StrictModel
 
 
@@ -35,7 +37,12 @@ class LeaderboardRow(StrictModel):
     experiment: str
     dataset: str
     acquisition: str
+    """'': a baseline, for which nothing was acquired."""
     seed: int
+    loss: str = ""
+    """Of the DPO model: `loss_type`."""
+    baseline: Literal["", "untrained", "published"] = ""
+    """What the row is if it is no experiment: a base model as it is, or published scores."""
     scores: str
     """Fingerprint of its scores: a rename must not be taken for the same table."""
     settings: str = ""

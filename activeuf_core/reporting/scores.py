@@ -21,7 +21,7 @@ from activeuf_core.evals.benchmarks import BENCHMARKS, Benchmark
 from activeuf_core.paths import SCORE, SCORES
 from activeuf_core.reporting.config import ScoresConfig
 from activeuf_core.stage import StageContext
-from activeuf_core.stand_ins import LEFT_OUT
+from activeuf_core.stand_ins import LEFT_OUT, PUBLISHED
 
 MEAN_NAMES: Mapping[str, str] = {"dpo_model": "DPO/Mean", "reward_model": "Rewardbench/Mean"}
 """The mean over a kind of model's benchmarks."""
@@ -83,6 +83,7 @@ def render_markdown(found: Mapping[str, Any]) -> str:
     lines = ["| benchmark | score | standard error | rows |", "|---|---|---|---|"]
     for entry in found["benchmarks"].values():
         note = f" (without {', '.join(entry['missing_parts'])})" if entry["missing_parts"] else ""
+        note += " (published)" if PUBLISHED in entry else ""
         score = LEFT_OUT if entry["reason"] == LEFT_OUT else _shown(entry["score"])
         cells = (score, _shown(entry["stderr"]), entry["n"] or NO_VALUE)
         lines.append(f"| {entry['title']}{note} | {cells[0]} | {cells[1]} | {cells[2]} |")
@@ -135,7 +136,7 @@ def _read(folder: Path, row: Benchmark) -> Entry:
         "n": found["n"],
         "parts": {label: part["score"] for label, part in details["parts"].items()},
         "missing_parts": details.get("missing_parts", []),
-        **{key: details[key] for key in ("adopted_from",) if key in details},
+        **{key: details[key] for key in ("adopted_from", PUBLISHED) if key in details},
         "data": found["data"],
     }
 

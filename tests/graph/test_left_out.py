@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from activeuf_core import catalog_files
+from activeuf_core import catalog_benchmarks
 from activeuf_core.evals.benchmarks import Benchmark, benchmark
 from activeuf_dagster.project import Project
 from tests.fakes.launcher import InstantLauncher, instant_launchers
@@ -56,7 +56,7 @@ def test_an_optional_benchmark_is_left_out_unless_an_experiment_has_a_section(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = Project.load().book().fingerprint("minerva_math_score", "exp-b")
-    monkeypatch.setattr(catalog_files, "benchmark", optional)
+    monkeypatch.setattr(catalog_benchmarks, "benchmark", optional)
     path = folder / "configs/experiments/exp-b.yaml"
     edit(path, lambda body: body.update(benchmarks={"minerva_math": {}}))
     catalog = Project.load().catalog
@@ -70,7 +70,7 @@ def test_who_leaves_it_out_does_not_notice_that_a_benchmark_is_new(
 ) -> None:
     leave_out(folder)
     before = Project.load()
-    monkeypatch.setattr(catalog_files, "benchmark", optional)
+    monkeypatch.setattr(catalog_benchmarks, "benchmark", optional)
     after = Project.load()
     for asset in ("scores", "wandb_summary", "gsm8k_score"):
         prints = [one.book().fingerprint(asset, "exp-a") for one in (before, after)]
