@@ -32,8 +32,10 @@ from activeuf_core.errors import ConfigError, ServerError
 log = logging.getLogger("activeuf")
 
 URL, KEY = "ACTIVEUF_JUDGE_URL", "ACTIVEUF_JUDGE_KEY"
-AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""Status codes after which the same question can succeed."""
+AGAIN = frozenset({408, 409, 425, 429})
+"""Status codes below 500 after which the same question can succeed."""
+NEVER = frozenset({501, 505})
+"""Status codes from 500 on that stay: what was asked is not known there."""
 TOO_LONG = ("context length", "maximum context", "too long", "too many tokens", "max_model_len")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 BODY_SHOWN = 200
@@ -202,7 +204,7 @@ class JudgeClient:
     def _refusal(self, status: int, text: str, retry_after: str) -> Exception:
         """Return what a status other than 200 means."""
         said = f"status {status}: {_first_line(text)}"
-        if status in AGAIN:
+        if status in AGAIN or (status >= 500 and status not in NEVER):
             return _AgainError(said, _seconds(retry_after))
         if status in (400, 413, 422) and any(phrase in text.lower() for phrase in TOO_LONG):
             return TooLongError(said)
@@ -220,12 +222,16 @@ def _reply(body: Any, has_probabilities: bool) -> Reply:
         raise TypeError(f"content is {text!r}")
     if not has_probabilities:
         return Reply(text, None)
-    if not choice.get("logprobs"):
+    logprobs = choice.get("logprobs")
+    content = logprobs["content"] if logprobs else None
+    if logprobs and not content and not text:
+        return Reply(text, ())  # an empty reply has no first token
+    if not content:
         raise ConfigError(
             "the judge's server gives no log-probabilities. Start it so that it does, or set "
             "judge.server.top_logprobs: 0 to rate by the digit that it says."
         )
-    listed = choice["logprobs"]["content"][0]["top_logprobs"]
+    listed = content[0]["top_logprobs"]
     tokens = tuple((str(one["token"]), math.exp(one["logprob"])) for one in listed)
     if not all(0.0 <= p <= 1.001 for _, p in tokens) or sum(p for _, p in tokens) > 1.01:
         raise ValueError(f"probabilities {tokens}")

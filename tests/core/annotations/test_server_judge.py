@@ -121,8 +121,9 @@ def test_key_comes_from_the_environment_and_is_written_nowhere(
         (200, {}, b'{"choices": []}'),
         (200, {"Content-Length": "5000"}, FOUR[2]),
         reply(("4", 7.0)),
+        refusal(524, "a proxy waited in vain"),
     ],
-    ids=["500", "429", "garbage", "no choices", "truncated", "no probability"],
+    ids=["500", "429", "garbage", "no choices", "truncated", "no probability", "524"],
 )
 def test_failure_is_tried_again(
     judged: Judged,
@@ -212,6 +213,29 @@ def test_rating_without_a_digit_is_missing_told_and_not_cached(
     assert "'p0' ('an answer'): the judge's reply has no digit from 1 to 5: 'Well'" in caplog.text
     again = judged(one(running.url), [{}] * 2, [{}, {"completion": "b"}], judge_model)
     assert None not in scores(again)
+
+
+def bare(content: str | None, logprobs: Any) -> tuple[int, dict[str, str], bytes]:
+    choice = {"message": {"content": content}, "logprobs": logprobs}
+    return (200, {}, json.dumps({"choices": [choice]}).encode())
+
+
+def test_empty_reply_is_a_missing_rating(judged: Judged, judge_model: Path, server: Serve) -> None:
+    empty = bare("", {"content": []})
+    running = server(empty, empty, empty, FOUR)
+    context = judged(one(running.url), [{}] * 2, [{}, {"completion": "b"}], judge_model)
+    assert [score is None for score in scores(context)] == [True, False]
+    assert context.metadata["requests_repeated"] == 0
+
+
+@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": []}])
+def test_server_that_leaves_probabilities_out_is_told_at_once(
+    judged: Judged, judge_model: Path, server: Serve, logprobs: Any
+) -> None:
+    running = server(bare("4", logprobs))
+    with pytest.raises(ConfigError, match="gives no log-probabilities"):
+        judged(one(running.url), [{}], [{}], judge_model)
+    assert len(running.seen) == 1
 
 
 def test_no_reply_with_a_digit_at_all_is_an_error(
