@@ -58,7 +58,7 @@ def judged(benchmark: str, prediction: Prediction) -> Prediction:
 def summarised(benchmark: str, predictions: Sequence[Prediction]) -> Summary:
     """Return the score of predictions. Raises: DataError when there are none."""
     parts = _PARTS[benchmark](predictions)
-    total = mean_part([prediction.correct for prediction in predictions])
+    total = mean_part(_values(predictions))
     if benchmark == "minerva_math":
         total = mean_of_parts(parts.values())
     if total.score is None:
@@ -88,7 +88,7 @@ def _judge_truthfulqa(prediction: Prediction) -> Mapping[str, Any]:
 def _endings(predictions: Sequence[Prediction]) -> dict[str, Part]:
     """Return how the outputs ended."""
     outcomes = {
-        "correct": [p.correct for p in predictions],
+        "correct": _values(predictions),
         "wrong": [float(not p.correct and not p.is_truncated) for p in predictions],
         "wrong, cut at the limit": [float(not p.correct and p.is_truncated) for p in predictions],
     }
@@ -96,7 +96,12 @@ def _endings(predictions: Sequence[Prediction]) -> dict[str, Part]:
 
 
 def _subjects(predictions: Sequence[Prediction]) -> dict[str, Part]:
-    return _by_group(predictions, [prediction.correct for prediction in predictions])
+    return _by_group(predictions, _values(predictions))
+
+
+def _values(predictions: Sequence[Prediction]) -> list[float]:
+    """Return the values of a policy's predictions: none is ever missing."""
+    return [float(prediction.correct or 0.0) for prediction in predictions]
 
 
 def _by_group(predictions: Sequence[Prediction], values: Sequence[float]) -> dict[str, Part]:
@@ -108,7 +113,7 @@ def _by_group(predictions: Sequence[Prediction], values: Sequence[float]) -> dic
 
 def _ifeval_metrics(predictions: Sequence[Prediction]) -> dict[str, Part]:
     """Return the four metrics: of prompts, and of instructions over all prompts together."""
-    values = {IFEVAL_METRICS[0]: [prediction.correct for prediction in predictions]}
+    values = {IFEVAL_METRICS[0]: _values(predictions)}
     for name in IFEVAL_METRICS[1:]:
         found = [prediction.extra[name] for prediction in predictions]
         flat = [v for value in found for v in value] if name in INSTANCE_METRICS else found
@@ -118,8 +123,7 @@ def _ifeval_metrics(predictions: Sequence[Prediction]) -> dict[str, Part]:
 
 def _choices(predictions: Sequence[Prediction]) -> dict[str, Part]:
     best = [float(prediction.extra["best_is_true"]) for prediction in predictions]
-    correct = [prediction.correct for prediction in predictions]
-    return {"MC2": mean_part(correct), "likeliest is true": mean_part(best)}
+    return {"MC2": mean_part(_values(predictions)), "likeliest is true": mean_part(best)}
 
 
 def _extra_metrics(benchmark: str, predictions: Sequence[Prediction]) -> dict[str, float | None]:

@@ -76,7 +76,8 @@ def _open_in_vllm(folder: Path, config: ScoreConfig, report: Callable[[int, int]
     if importlib.util.find_spec("vllm") is None:
         raise ConfigError(
             "backend is 'vllm', and vLLM is not installed here. Install it on the machine that "
-            "scores (pip install 'activeuf[vllm]', needs a GPU), or set backend: transformers."
+            "scores (pip install 'activeuf[vllm]' in an environment of its own, with a GPU), or "
+            "set backend: transformers."
         )
     count = processes.current().count
     if count > 1:
