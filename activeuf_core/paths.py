@@ -300,6 +300,11 @@ class UnitFolder:
         """Class, message and traceback of the error that ended the unit."""
         return self.path / "failure.json"
 
+    @property
+    def again(self) -> Path:
+        """Asks for another start of the stage, and says why."""
+        return self.path / "again.json"
+
 
 @dataclass(frozen=True)
 class WaveFolder:

@@ -6,7 +6,9 @@ all there and finite. Heavy: imports torch and transformers.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,17 +174,16 @@ def load_with_reward_head(
 def _load(
     architecture: Any, base: BaseModel, dtype: torch.dtype, **options: int
 ) -> PreTrainedModel:
-    # The report of a new head's random weights is expected; what else is missing is an error below.
-    transformers_logging.set_verbosity_error()
     try:
-        model, info = architecture.from_pretrained(
-            base.folder,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
-        )
+        with _no_report():
+            model, info = architecture.from_pretrained(
+                base.folder,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise DataError(
             f"base model {base.name}: {base.folder} cannot be loaded ({error}). Fetch or save it "
@@ -197,6 +198,17 @@ def _load(
         )
     require_finite(model, f"base model {base.name}")
     return model
+
+
+@contextlib.contextmanager
+def _no_report() -> Iterator[None]:
+    """Keep quiet that a new head's weights are random; what else is missing is an error."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def require_fitting(

@@ -23,6 +23,7 @@ from activeuf_core.stage import StageContext
 from activeuf_core.training.batching import reference_pays_in_advance
 from activeuf_core.training.config import DPOConfig
 from activeuf_core.training.libraries import lean_libraries
+from activeuf_core.training.training_log import kept_log
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
 COLUMNS = ("prompt", "chosen", "rejected", "chat_template_kwargs")
 SIMPO_COLUMNS = ("prompt", "chosen_ids", "rejected_ids")
 """What the trainers read of a comparison."""
+REWARDS = ("rewards/chosen", "rewards/rejected")
 
 
 def run(context: StageContext) -> None:
     """Train and publish. Raises: ConfigError, DataError; SystemExit after SIGTERM."""
     config = context.config(DPOConfig)
-    with lean_libraries():
+    with lean_libraries(), kept_log(context, config):
         from activeuf_core.training import session
 
         session.train(context, config, kind(config))
@@ -52,7 +54,7 @@ def kind(config: DPOConfig) -> Kind:
 
     return Kind(
         task_type="CAUSAL_LM",
-        metrics=MetricNames(accuracy="rewards/accuracies", margin="rewards/margins"),
+        metrics=MetricNames("rewards/accuracies", "rewards/margins", sides=REWARDS),
         load=lambda plan, dtype: load_policy(plan.base, dtype),
         columns=SIMPO_COLUMNS if config.loss_type == "simpo" else COLUMNS,
         build=functools.partial(_build, config),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from activeuf_core.stage import StageContext
 from activeuf_core.training.config import RewardModelConfig
 from activeuf_core.training.libraries import lean_libraries
+from activeuf_core.training.training_log import kept_log
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -32,7 +33,7 @@ REWARD_HEAD = "score"
 def run(context: StageContext) -> None:
     """Train and publish. Raises: ConfigError, DataError; SystemExit after SIGTERM."""
     config = context.config(RewardModelConfig)
-    with lean_libraries():
+    with lean_libraries(), kept_log(context, config):
         from activeuf_core.training import session
 
         session.train(context, config, kind(config))
@@ -46,7 +47,7 @@ def kind(config: RewardModelConfig) -> Kind:
 
     return Kind(
         task_type="SEQ_CLS",
-        metrics=MetricNames(accuracy="accuracy", margin="margin"),
+        metrics=MetricNames("accuracy", "margin", mean_reward="mean_reward"),
         load=lambda plan, dtype: load_with_reward_head(
             plan.base, plan.tokenizer.pad_token_id, dtype
         ),

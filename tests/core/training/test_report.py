@@ -10,14 +10,20 @@ import pytest
 from PIL import Image
 
 from activeuf_core.artifacts import read_json
-from activeuf_core.paths import ACCURACY_CURVE, LOSS_CURVE, METRICS, TRAINING_CONFIG
+from activeuf_core.paths import (
+    ACCURACY_CURVE,
+    LOSS_CURVE,
+    METRICS,
+    REWARDS_CURVE,
+    TRAINING_CONFIG,
+)
 from activeuf_core.stage import StageContext
 from activeuf_core.training.config import TrainingConfig
 from activeuf_core.training.report import Facts, MetricNames, read_metrics, summary, window, write
 from tests.core.training.conftest import FAST, MakeTraining
 from tests.fakes.stage_context import passed
 
-NAMES = MetricNames(accuracy="accuracy", margin="margin")
+NAMES = MetricNames(accuracy="accuracy", margin="margin", mean_reward="mean_reward")
 
 
 def steps(losses: list[float]) -> list[dict[str, float]]:
@@ -27,6 +33,7 @@ def steps(losses: list[float]) -> list[dict[str, float]]:
             "loss": loss,
             "accuracy": 0.5,
             "margin": -loss,
+            "mean_reward": 1.0,
             "num_tokens": 100.0 * i,
             "seconds": 2.0 * i,
         }
@@ -91,12 +98,26 @@ def test_each_fact_can_fail(
 @pytest.mark.parametrize("num_steps", [1, 2, 3000])
 def test_curves_are_small_pictures(context: StageContext, num_steps: int) -> None:
     report(context, [1.0 + math.sin(i) for i in range(num_steps)])
-    for name in (LOSS_CURVE, ACCURACY_CURVE):
+    for name in (LOSS_CURVE, ACCURACY_CURVE, REWARDS_CURVE):
         path = context.output / name
         assert path.stat().st_size < 25_000
         with Image.open(path) as picture:
             assert picture.width == 540
     assert context.metadata["loss"] == {"kind": "plot", "path": LOSS_CURVE}
+
+
+def test_held_out_values_are_drawn_over_the_steps(context: StageContext) -> None:
+    without = (report(context, [0.7, 0.6, 0.5]).output / LOSS_CURVE).read_bytes()
+    context.log_metrics(3, eval_loss=0.6, eval_accuracy=0.5, eval_margin=0.1)
+    with_them = (report(context, []).output / LOSS_CURVE).read_bytes()
+    assert with_them != without
+    assert context.metadata["final_loss"] == 0.5
+
+
+def test_rewards_of_both_sides_are_told_or_follow_from_mean_and_margin() -> None:
+    told = MetricNames("a", "m", sides=("rewards/chosen", "rewards/rejected"))
+    assert told.rewards({"rewards/chosen": 2.0, "rewards/rejected": -1.0}) == (2.0, -1.0)
+    assert NAMES.rewards({"margin": 3.0, "mean_reward": 0.5}) == (2.0, -1.0)
 
 
 def test_metrics_are_read_line_by_line(tmp_path: Path) -> None:

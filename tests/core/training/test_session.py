@@ -14,7 +14,15 @@ from transformers import Trainer
 
 from activeuf_core.artifacts import read_json
 from activeuf_core.errors import ConfigError, DataError
-from activeuf_core.paths import ACCURACY_CURVE, LOSS_CURVE, METRICS, PREFERENCES, TRAINING_CONFIG
+from activeuf_core.paths import (
+    ACCURACY_CURVE,
+    LOSS_CURVE,
+    METRICS,
+    PREFERENCES,
+    REWARDS_CURVE,
+    TRAINING_CONFIG,
+    TRAINING_LOG,
+)
 from activeuf_core.schemas import PREFERENCE, write_rows
 from activeuf_core.stage import StageContext
 from activeuf_core.stages import stage_of
@@ -68,7 +76,7 @@ def test_config_and_curves_are_published(finished: StageContext) -> None:
     settings = read_json(finished.output / TRAINING_CONFIG)
     assert settings["config"]["base_model"] == {"name": "tiny", "identity": "tiny"}
     assert settings["run"]["warmup_steps"] == (2 if finished.asset == "dpo_model" else 0)
-    for name in (LOSS_CURVE, ACCURACY_CURVE):
+    for name in (LOSS_CURVE, ACCURACY_CURVE, REWARDS_CURVE):
         assert 1_000 < (finished.output / name).stat().st_size < 25_000
 
 
@@ -151,7 +159,8 @@ def test_wrong_rows_publish_nothing(make_training: MakeTraining, tmp_path: Path)
     context = make_training("dpo_model", data=tmp_path)
     with pytest.raises(DataError, match="of 9 comparisons, 1 with chosen = rejected"):
         train(context)
-    assert list(context.output.iterdir()) == []
+    assert [path.name for path in context.output.iterdir()] == [TRAINING_LOG]
+    assert "1 with chosen = rejected" in (context.output / TRAINING_LOG).read_text()
 
 
 def test_loss_that_is_not_finite_stops_at_once(make_training: MakeTraining) -> None:
