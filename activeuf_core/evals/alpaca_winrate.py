@@ -25,6 +25,10 @@ from activeuf_core.seeding import generator
 PENALTIES = np.logspace(-4, 4, 10)
 """Inverse strengths of the penalty that are tried."""
 FOLDS = 5
+FEW = 50
+"""With fewer rows nothing can be cross-validated: the penalty is then a mild one."""
+MILD = 10.0
+"""Also the strongest penalty of a standard error: one that pulls every weight to 0 leaves none."""
 SOLVER_SEED = 123
 SMALLEST = 1e-9
 """Preferences are kept this far from 0 and 1, so that both classes always occur."""
@@ -83,7 +87,7 @@ def length_controlled(
     """Return the win rate that the policy would have with outputs as long as the reference's.
 
     Args: all arrays hold one value per judged instruction. draws: for the standard error, by
-    bootstrap over instructions with the penalty kept; below two no error is given.
+    bootstrap over instructions; below two no error is given.
     """
     if difficulty is None:
         gamed = None
@@ -96,7 +100,7 @@ def length_controlled(
         found = []
         for _ in range(draws):
             rows = rng.integers(len(preference), size=len(preference))
-            again = _fit(features[rows], preference[rows], gamed, chosen)
+            again = _fit(features[rows], preference[rows], gamed, max(chosen, MILD))
             found.append(_at_equal_length(features[rows], again))
         stderr = float(np.std(found, ddof=1))
     return LengthControlled(
@@ -201,16 +205,13 @@ def _regress(features: Floats, target: Floats, weight: Floats, penalty: float) -
 
 
 def _choose_penalty(features: Floats, preference: Floats, gamed: Gamed | None) -> float:
-    """Return the inverse strength with the best cross-validated likelihood; the weakest penalty
-    where there are too few rows to divide.
-    """
+    """Return the inverse strength with the best cross-validated likelihood."""
+    if len(preference) < FEW:
+        return MILD
     rows, target, weight = _training_rows(features, preference, gamed)
-    folds = min(FOLDS, len(rows))
-    if folds < 2:
-        return float(PENALTIES[-1])
-    fold = np.arange(len(rows)) % folds
+    fold = np.arange(len(rows)) % FOLDS
     scores = np.zeros(len(PENALTIES))
-    for held_out in range(folds):
+    for held_out in range(FOLDS):
         inside, outside = fold != held_out, fold == held_out
         for place, penalty in enumerate(PENALTIES):
             found = _regress(rows[inside], target[inside], weight[inside], penalty)
