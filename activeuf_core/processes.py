@@ -8,7 +8,9 @@ torch nor waits.
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -79,6 +81,47 @@ def wait() -> None:
     """Return when every process has come here."""
     if current().count > 1:
         _state().wait_for_everyone()
+
+
+def agree(is_asked: bool) -> bool:
+    """Return whether any process was asked, on all of them: a question for every step.
+
+    It goes by the hosts' network and never waits for a GPU's work. All have to call it.
+    """
+    if current().count == 1:
+        return is_asked
+    import torch
+
+    answer = torch.tensor([is_asked], dtype=torch.int32)
+    torch.distributed.all_reduce(answer, torch.distributed.ReduceOp.MAX, group=_hosts())
+    return bool(answer.item())
+
+
+def introduce() -> int:
+    """Let the processes find each other, before a library does it in its own way; return how many
+    there are.
+    """
+    if current().count > 1:
+        _state()
+    return current().count
+
+
+def part() -> None:
+    """Take leave of the others, if they were ever met."""
+    if current().count == 1 or "accelerate" not in sys.modules:
+        return
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@functools.cache
+def _hosts() -> Any:
+    import torch
+
+    _state()
+    return torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def _state() -> Any:

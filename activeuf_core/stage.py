@@ -23,11 +23,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
 
-from activeuf_core import processes
+from activeuf_core import processes, shared_fate
 from activeuf_core.artifacts import write_json
 from activeuf_core.config import DataRef, ModelRef, parse, read_yaml
 from activeuf_core.errors import ActiveUFError, ConfigError, DataError, choose_from
@@ -47,7 +47,10 @@ STAND_IN_RUN = "activeuf_core.stand_in_stage:run"
 class StageContext:
     """What a stage sees of the unit that it works on."""
 
-    def __init__(self, unit: Unit, folder: UnitFolder, checkpoints: Path) -> None:
+    def __init__(
+        self, unit: Unit, folder: UnitFolder, checkpoints: Path, of_unit: UnitFolder | None = None
+    ) -> None:
+        """Args: folder: where this process writes. of_unit: the unit's, if that is another one."""
         self.unit = unit
         self.asset = unit.asset
         self.partition = unit.partition
@@ -56,6 +59,7 @@ class StageContext:
         self.metadata: dict[str, Any] = {}
         self.checks: list[dict[str, Any]] = []
         self._folder = folder
+        self._of_unit = of_unit or folder
         self._started = time.time()
         self._progress_written = 0.0
 
@@ -160,6 +164,12 @@ class StageContext:
         }
         self.checks.append({**found, "values": values})
 
+    def start_again(self, reason: str) -> NoReturn:
+        """End all processes of the stage, to be started once more: they go on from what they left
+        in `checkpoints`.
+        """
+        shared_fate.ask_for_another_start(self._of_unit, reason)
+
     def finish(self) -> None:
         """Write the result: from here on the unit counts as done."""
         seconds = time.time() - self._started
@@ -190,22 +200,14 @@ def main(runs: Mapping[str, str]) -> int:
     )
     folder = Path(arguments.run_dir).absolute()
     exit_code = 0
+    shared_fate.bind()
     for unit, where in _units(arguments.config, folder):
         if not _run_unit(unit, where, runs):
             exit_code = 1
-            if processes.current().count > 1:
-                _leave(exit_code)
+            if processes.current().count > 1:  # units that are left are started anew
+                shared_fate.leave(exit_code)
+    processes.part()
     return exit_code
-
-
-def _leave(exit_code: int) -> None:
-    """End this process of several at once, as if it had crashed: whoever started them ends the
-    others, which may be waiting for it, and the units that are left are started anew.
-    """
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)  # an orderly end would wait for the others too
 
 
 def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
@@ -214,16 +216,15 @@ def _run_unit(unit: Unit, folder: UnitFolder, runs: Mapping[str, str]) -> bool:
     folder.output.mkdir(parents=True)
     checkpoints = Path(unit.checkpoints) if unit.checkpoints else of_unit.path / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
-    context = StageContext(unit, folder, checkpoints)
+    context = StageContext(unit, folder, checkpoints, of_unit)
     log.info("%s[%s] begins", unit.asset, unit.partition)
     try:
         _refuse_several(unit.asset)
-        _run_of(unit, runs)(context)
-        context.finish()
+        with shared_fate.watched(of_unit):
+            _run_of(unit, runs)(context)
+            context.finish()
     except Exception as error:  # noqa: BLE001 - the boundary of a unit: recorded
-        _record_failure(folder, unit, error)
-        if folder != of_unit:  # only the unit's own folder is looked at
-            shutil.copyfile(folder.failure, of_unit.failure)
+        _record_failure(of_unit, unit, error)
         return False
     log.info("%s[%s] done in %.1f s", unit.asset, unit.partition, time.time() - context._started)
     return True
@@ -257,7 +258,7 @@ def _refuse_several(asset: str) -> None:
 def _clean(folder: UnitFolder) -> None:
     """Remove what an earlier run of the unit left, and nothing else."""
     shutil.rmtree(folder.output, ignore_errors=True)
-    for path in (folder.result, folder.failure, folder.progress):
+    for path in (folder.result, folder.failure, folder.progress, folder.again):
         path.unlink(missing_ok=True)
 
 
@@ -271,7 +272,7 @@ def _record_failure(folder: UnitFolder, unit: Unit, error: Exception) -> None:
         "retryable": isinstance(error, ActiveUFError) and error.retryable,
         "traceback": text,
     }
-    write_json(folder.failure, record)
+    shared_fate.record_failure(folder, record)
 
 
 def _run_of(unit: Unit, runs: Mapping[str, str]) -> Run:

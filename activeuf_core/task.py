@@ -15,7 +15,6 @@ SLURM array `python -m activeuf_core.task --wave WAVE_FOLDER [-- PREFIX…]`; th
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import signal
@@ -34,6 +33,7 @@ from activeuf_core.errors import ArtifactError
 from activeuf_core.jobs import Job, Unit, load_job
 from activeuf_core.ownership import Ownership, SupersededError
 from activeuf_core.paths import Layout, RunFolder, UnitFolder, WaveFolder
+from activeuf_core.shared_fate import die_with_parent
 
 POLL_S = 0.1
 CLAIM_POLL_S = 0.5
@@ -43,7 +43,6 @@ within a second unless its machine is frozen."""
 FENCE_EVERY_S = 1.0
 GRACE_S = 10.0
 EXIT_UNIT_FAILED, EXIT_SUPERSEDED = 3, 4
-PR_SET_PDEATHSIG = 1
 STAGE_PYTHON = "ACTIVEUF_STAGE_PYTHON"
 SILENT = "CompletedWithoutArtifact"
 TIME_LIMIT = "TimeLimitNear"
@@ -69,6 +68,7 @@ class Task:
         self.wave = wave
         self.prefix = tuple(prefix)
         self.states: dict[str, str] = {unit.name: "waiting" for unit in self.job.units}
+        self.started_again: set[str] = set()
         self.child: subprocess.Popen[bytes] | None = None
         self.stopped_by: int | None = None
         self.is_warned = False
@@ -132,9 +132,14 @@ class Task:
         """
         exit_code = 0
         while self._is_open() and self.stopped_by is None and not self.is_warned:
+            num_open = self._num_open()
             exit_code = self._run_stage() or exit_code
+            if self._is_asked_again():
+                continue
             still_open = [unit for unit in self.job.units if self._is_unit_open(unit)]
             begun = [u for u in still_open if self.folder.unit(u.name).output.exists()]
+            if not begun and len(still_open) < num_open:
+                continue  # of several processes, one failed with a unit, and all ended
             if not begun or len(begun) == len(still_open):
                 self._note_silence(exit_code, still_open)
                 break
@@ -142,6 +147,21 @@ class Task:
                 message = f"the stage process ended with exit code {exit_code} while it worked on "
                 self._fail(unit, "StageDied", f"{message}{unit.asset}[{unit.partition}].")
         return exit_code
+
+    def _is_asked_again(self) -> bool:
+        """Whether the stage ended in order to be started afresh: at most once per unit."""
+        asking = [
+            unit
+            for unit in self.job.units
+            if self._is_unit_open(unit) and self.folder.unit(unit.name).again.exists()
+        ]
+        for unit in asking:
+            folder = self.folder.unit(unit.name)
+            folder.again.unlink()
+            folder.failure.unlink(missing_ok=True)  # of the processes that were left alone
+        fresh = [unit for unit in asking if unit.name not in self.started_again]
+        self.started_again |= {unit.name for unit in asking}
+        return bool(fresh)
 
     def _note_silence(self, exit_code: int, units: Sequence[Unit]) -> None:
         """Say of units that the stage left without a result, though it says that all is well."""
@@ -162,7 +182,7 @@ class Task:
                 stdin=subprocess.DEVNULL,
                 env=self._environment(),
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         try:
             self._attend(self.child)
@@ -224,11 +244,14 @@ class Task:
                 self.states[unit.name] = "published"
             elif folder.result.exists():
                 self._publish(unit, folder)
-            elif folder.failure.exists() and not self.is_warned:
+            elif self._has_failed(folder) and not self.is_warned:
                 self.states[unit.name] = "failed"
             else:
                 continue
             self._write_status("running")
+
+    def _has_failed(self, folder: UnitFolder) -> bool:
+        return folder.failure.exists() and not folder.again.exists()
 
     def _refuse_changed_sources(self) -> None:
         for unit in self.job.units:
@@ -316,7 +339,10 @@ class Task:
             self._fail(unit, "Killed", message, retryable=number == signal.SIGKILL)
 
     def _is_open(self) -> bool:
-        return any(self._is_unit_open(unit) for unit in self.job.units)
+        return self._num_open() > 0
+
+    def _num_open(self) -> int:
+        return sum(self._is_unit_open(unit) for unit in self.job.units)
 
     def _is_unit_open(self, unit: Unit) -> bool:
         return self.states[unit.name] not in ("published", "failed", "superseded")
@@ -365,12 +391,6 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
     """Signal a stage and everything that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when the wrapper is killed: its lock is free then."""
-    with contextlib.suppress(OSError, AttributeError):  # not Linux: the wrapper's own care remains
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
