@@ -65,13 +65,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("mean_selected_first_uncertainty_per_batch", "logits", "of the first selected"),
     Metric("mean_selected_second_uncertainty_per_batch", "logits", "of the second selected"),
     Metric("mean_selected_reward_differences_per_batch", "logits", "first minus second selected"),
-    Metric("mean_chosen_rewards_per_batch", "logits", "of the side that won"),
-    Metric("mean_rejected_rewards_per_batch", "logits", "of the side that lost"),
-    Metric("mean_chosen_uncertainty_per_batch", "logits", "of the side that won"),
-    Metric("mean_rejected_uncertainty_per_batch", "logits", "of the side that lost"),
+    Metric("mean_chosen_rewards_per_batch", "logits", "of the chosen side"),
+    Metric("mean_rejected_rewards_per_batch", "logits", "of the rejected side"),
+    Metric("mean_chosen_uncertainty_per_batch", "logits", "of the chosen side"),
+    Metric("mean_rejected_uncertainty_per_batch", "logits", "of the rejected side"),
     Metric("mean_reward_differences_per_batch", "logits", "chosen minus rejected"),
-    Metric("mean_actual_chosen_score_per_batch", "overall score", "of the side that won"),
-    Metric("mean_actual_rejected_score_per_batch", "overall score", "of the side that lost"),
+    Metric("mean_actual_chosen_score_per_batch", "overall score", "of the chosen side"),
+    Metric("mean_actual_rejected_score_per_batch", "overall score", "of the rejected side"),
     Metric("mean_actual_score_difference_per_batch", "overall score", "chosen minus rejected"),
     Metric("selected_first_wins", "share", "comparisons that the first selected won, no ties"),
     Metric("calibration/pair_accuracy", "share", "pairs that the ENN ranked as the judge did"),
@@ -80,7 +80,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("calibration/ece", "probability", "expected calibration error, ten bins"),
     Metric("calibration/not_ruled_out", "share", "verdicts inside the bounds of the difference"),
     Metric("replay_buffer", "comparisons", "held when the ENN was trained"),
-    Metric("loss", "nats", "the update's loss, all parts, mean over its steps"),
+    Metric("loss", "nats", "of the update: mean over its steps, and the pull after the last one"),
     Metric("grad_norm", "1", "before clipping, mean over the update's steps"),
     Metric("learning_rate", "1", "mean over the update's steps"),
     Metric("train_steps", "steps", "of the optimiser in the update"),
@@ -136,9 +136,16 @@ CALIBRATION = tuple(metric.name for metric in METRICS if metric.name.startswith(
 
 
 def batch_metrics(
-    batch: Batch, step: Step, estimate: RewardEstimate, table: CandidateTable
+    batch: Batch,
+    step: Step,
+    estimate: RewardEstimate,
+    table: CandidateTable,
+    bound_scale: float = 1.0,
 ) -> dict[str, float]:
-    """Return the metrics of a batch before the update; NaN where there is nothing to average."""
+    """Return the metrics of a batch before the update; NaN where there is nothing to average.
+
+    Args: bound_scale: the reward model's; bounds are this many standard deviations wide.
+    """
     uncertainty_PC = (estimate.upper_PC - estimate.lower_PC) / 2
     labels = step.labels
     values = {
@@ -160,7 +167,7 @@ def batch_metrics(
     values |= _sides(score_K2, "mean_actual_chosen", "mean_actual_rejected", "score")
     for name, first, second in DIFFERENCES:
         values[name] = values[first] - values[second]
-    return values | calibration(step, estimate)
+    return values | calibration(step, estimate, bound_scale)
 
 
 def chosen_probability(step: Step, estimate: RewardEstimate) -> Floats:
@@ -168,11 +175,11 @@ def chosen_probability(step: Step, estimate: RewardEstimate) -> Floats:
     return _chosen_probability(step, estimate, step.labels.is_comparison_N)
 
 
-def calibration(step: Step, estimate: RewardEstimate) -> dict[str, float]:
+def calibration(step: Step, estimate: RewardEstimate, bound_scale: float) -> dict[str, float]:
     """Return how well the ENN foresaw the verdicts, where overall scores differ.
 
-    A verdict is not ruled out when the mean over heads of (chosen - rejected) lies less than one
-    standard deviation below zero.
+    A verdict is not ruled out when the mean over heads of (chosen - rejected) lies at most
+    `bound_scale` standard deviations below zero.
     """
     is_compared_N = step.labels.outcome_N == Outcome.COMPARED
     if not is_compared_N.any():
@@ -181,7 +188,7 @@ def calibration(step: Step, estimate: RewardEstimate) -> dict[str, float]:
     both_ways = np.concatenate([probability_K, 1.0 - probability_K])
     verdicts = np.repeat([1.0, 0.0], len(probability_K))
     heads_EK2 = step.decided(step.selected(estimate.heads_EPC), is_compared_N)
-    _, upper_K = difference_bounds(heads_EK2[..., 0], heads_EK2[..., 1])
+    _, upper_K = difference_bounds(heads_EK2[..., 0], heads_EK2[..., 1], bound_scale)
     values = (
         mean((np.sign(probability_K - 0.5) + 1.0) / 2.0),
         mean(-np.log(np.maximum(probability_K, LEAST_PROBABILITY))),

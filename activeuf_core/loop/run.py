@@ -225,7 +225,9 @@ class Loop:
             ties=self.config.ties,
             scores_of=self.judge.scores_of if self.judge else None,
         )
-        values = taken.metrics | metrics.batch_metrics(batch, step, estimate, self.table)
+        values = taken.metrics | metrics.batch_metrics(
+            batch, step, estimate, self.table, self.config.enn.bound_scale
+        )
         comparisons = _comparisons(index, step, estimate)
         values["annotations"] = float(self.state.annotations + step.labels.annotations)
         values |= self._train(comparisons, features_PCD, step)

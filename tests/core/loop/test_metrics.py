@@ -71,6 +71,17 @@ def test_calibration_by_hand() -> None:
     assert values["calibration/not_ruled_out"] == 0.5
 
 
+@pytest.mark.parametrize(("bound_scale", "inside"), [(1.0, 0.5), (3.0, 1.0)])
+def test_bounds_of_the_difference_are_as_wide_as_the_models(
+    bound_scale: float, inside: float
+) -> None:
+    batch, step, estimate, table = batch_of([[0, 1], [0, 1]])
+    # Chosen less rejected of the first prompt: -2 on average, 1 and -1 from it in the two heads.
+    estimate.heads_EPC[:, 0, 1] += [1.0, -1.0]
+    values = metrics.batch_metrics(batch, step, estimate, table, bound_scale)
+    assert values["calibration/not_ruled_out"] == inside
+
+
 def test_ties_are_counted_and_left_out_of_accuracy() -> None:
     values = values_of([[0, 1], [0, 1]], score_R=np.array([2.0, 2.0, 3.0, 5.0, 4.0]))
     assert (values["ties"], values["comparisons"]) == (1.0, 1.0)
