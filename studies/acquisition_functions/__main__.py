@@ -3,7 +3,7 @@
 In: a pool (see `pool`), named by --pool or lying under $ACTIVEUF_SHARED_DATA. Out: in DIR
 results.jsonl, one line per (function, seed), and report.md with its pictures. A run that stands in
 results.jsonl is not made again, so the command can be stopped and started at any time.
-Cost: 10 seeds took 24 minutes in one process on two busy cores, 6 to 7 CPU-seconds a run.
+Cost: 10 seeds took 8 minutes in two processes on two cores, 6 to 7 seconds a run.
 Command: python -m studies.acquisition_functions --pool PATH --out DIR [--seeds 10] [--quick]
 """
 
