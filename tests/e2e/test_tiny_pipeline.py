@@ -29,7 +29,8 @@ TRAINING = {
     "gradient_checkpointing": False,
 }
 SHARED = {"dtype": "float32", "limit": 2, "num_fewshot": 0, "max_new_tokens": 4, "batch_size": 2}
-NAMES = ("gsm8k", "minerva_math", "ifeval", "truthfulqa", "rewardbench2")
+NAMES = ("gsm8k", "minerva_math", "ifeval", "truthfulqa", "alpaca_eval", "rewardbench2")
+JUDGE = {"model": "tiny", "dtype": "float32", "min_label_mass": 0.0}
 EXPERIMENT = {
     "dataset": "tiny",
     "loop": {
@@ -44,6 +45,10 @@ EXPERIMENT = {
         **{
             name: {"data": {"path": str(PROJECT / f"demo/benchmarks/{name}.jsonl")}}
             for name in NAMES
+        },
+        "alpaca_eval": {
+            "data": {"path": str(PROJECT / "demo/benchmarks/alpaca_eval.jsonl")},
+            "judge": JUDGE,
         },
     },
 }

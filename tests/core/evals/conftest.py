@@ -54,6 +54,11 @@ ROWS: Mapping[str, list[dict[str, Any]]] = {
             "mc2_targets": {"choices": ["A user.", "A completion, always."], "labels": [1, 0]},
         },
     ],
+    "alpaca_eval": [
+        {"instruction": "Name a colour.", "generator": "us", "output": "Blue."},
+        {"instruction": "Say why.", "generator": "us", "output": "Because it is so."},
+        {"instruction": "Count.", "generator": "us", "output": "One, two, three, four, five."},
+    ],
     "rewardbench2": [
         {"id": "f1", "prompt": "a", "chosen": ["b"], "rejected": ["c", "d"], "subset": "Focus"},
         {"id": "m1", "prompt": "1+1", "chosen": ["2"], "rejected": ["3"], "subset": "Math"},

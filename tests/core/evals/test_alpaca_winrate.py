@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import lzma
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,7 @@ from activeuf_core.evals.alpaca_winrate import (
     length_controlled,
     tanh_length,
 )
-from activeuf_core.paths import PROJECT
 
-SHARED = Path(os.environ.get("ACTIVEUF_SHARED_DATA") or PROJECT.parent / "shared" / "data")
 POOL, BOARD = "pool/alpaca_eval_pool.jsonl.xz", "pool/alpaca_eval_models.csv"
 REFERENCE = "gpt4_1106_preview"
 ATTACKS = ("NullModel", "gpt4_gamed")
@@ -122,11 +119,9 @@ def test_difficulties_are_found_again() -> None:
 
 
 @pytest.fixture(scope="module")
-def published() -> tuple[dict[str, float], dict[str, Floats], dict[str, Floats]]:
+def published(shared_data: Path) -> tuple[dict[str, float], dict[str, Floats], dict[str, Floats]]:
     """Return the published win rates, and preferences and lengths by model."""
-    if not (SHARED / POOL).is_file():
-        pytest.skip(f"{SHARED / POOL} is not there: set ACTIVEUF_SHARED_DATA")
-    with lzma.open(SHARED / POOL, "rt", encoding="utf-8") as handle:
+    with lzma.open(shared_data / POOL, "rt", encoding="utf-8") as handle:
         rows = [json.loads(line) for line in handle]
     preferences: dict[str, Floats] = {}
     lengths: dict[str, Floats] = {}
@@ -137,7 +132,7 @@ def published() -> tuple[dict[str, float], dict[str, Floats], dict[str, Floats]]
                 values.setdefault(name, np.full(len(rows), np.nan))
             lengths[name][place] = len(one["response"])
             preferences[name][place] = one.get("ae2_pref", np.nan)
-    with (SHARED / BOARD).open(encoding="utf-8") as handle:
+    with (shared_data / BOARD).open(encoding="utf-8") as handle:
         column = "ae2_lc_winrate_leaderboard"
         board = {row["model"]: float(row[column]) for row in csv.DictReader(handle) if row[column]}
     return board, preferences, lengths

@@ -30,6 +30,8 @@ WRONG = [
     ("ifeval", {"kwargs": "{}"}, "column 'kwargs'"),
     ("truthfulqa", {"mc2_targets": {"choices": ["a"], "labels": [1]}}, "column 'mc2_targets'"),
     ("truthfulqa", {"mc2_targets": {"choices": ["a", "b"], "labels": [1]}}, "'mc2_targets'"),
+    ("alpaca_eval", {"output": ""}, "column 'output' holds ''; expected the reference model's"),
+    ("alpaca_eval", {"generator": None}, "column 'generator' holds None"),
     ("rewardbench2", {"subset": "Focal"}, "expected one of Factuality, Focus"),
     ("rewardbench2", {"rejected": []}, "column 'rejected' holds []"),
     ("rewardbench2", {"subset": "Ties"}, "'ref:<number>' or 'tied:<number>'"),
@@ -50,6 +52,48 @@ def test_packed_files_are_read(tmp_path: Path) -> None:
     with gzip.open(path, "wt", encoding="utf-8") as handle:
         handle.write(json.dumps(ROWS["gsm8k"][0]))
     assert len(load_rows("gsm8k", str(path))) == 1
+
+
+def test_a_file_that_is_one_list_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(ROWS["alpaca_eval"]), encoding="utf-8")
+    assert load_rows("alpaca_eval", str(path), limit=2) == ROWS["alpaca_eval"][:2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[1]", "row 1: holds a int"), ("{}", "holds a dict, expected a list"), ("[", "is not JSON")],
+)
+def test_a_file_that_is_no_list_of_objects_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        load_rows("alpaca_eval", str(path))
+
+
+def test_a_data_set_with_a_loading_script_is_read_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    path = tmp_path / "fetched.json"
+    path.write_text(json.dumps(ROWS["alpaca_eval"]), encoding="utf-8")
+
+    def fetch(*names: str, **options: Any) -> str:
+        asked.append((names, options["revision"]))
+        return str(path)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    assert load_rows("alpaca_eval", "tatsu-lab/alpaca_eval@abc") == ROWS["alpaca_eval"]
+    assert asked == [(("tatsu-lab/alpaca_eval", "alpaca_eval_gpt4_baseline.json"), "abc")]
+
+
+def test_a_hub_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*names: str, **options: Any) -> str:
+        raise OSError(f"no route to {names[0]} {options}")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    with pytest.raises(DataError, match=r"cannot be fetched \(no route.*name a local copy"):
+        load_rows("alpaca_eval", "tatsu-lab/alpaca_eval@abc")
 
 
 @pytest.mark.parametrize(("name", "change", "said"), WRONG)
