@@ -154,7 +154,9 @@ class ExperimentFile:
         if asset == "scores":
             return scores_section(self._benchmarks.titles())
         if asset == "wandb_summary":
-            return {"experiment": experiment}
+            own = self.body.dpo_model
+            loss = {"loss_type": own["loss_type"]} if "loss_type" in own else {}
+            return {"experiment": experiment, **loss}
         return self._benchmarks.section(asset)
 
     def leaves_out(self, asset: str) -> bool:

@@ -109,6 +109,7 @@ def _score_stage(row: Benchmark) -> Stage:
     )
 
 
+_TRAINED = ("dpo_model", "reward_model")
 _TRAINING_CHECKS = (
     Check("training_loss_finite", "Every logged loss is finite.", blocking=True),
     Check("weights_changed", "The trained weights differ from the base model's.", blocking=True),
@@ -289,11 +290,15 @@ STAGES: tuple[Stage, ...] = (
         module="activeuf_dagster.tracking",
         version="1",
         config=WandbSummaryConfig,
-        inputs=(Input("scores"), Input("preference_dataset")),
+        inputs=(
+            Input("scores"),
+            *(Input(n, optional=True) for n in ("preference_dataset", *_TRAINED)),
+        ),
         dimension="experiment",
         group="08_reporting",
         description=(
-            "The experiment's W&B run: loop metrics and scores. Offline unless a key is present."
+            "The experiment's W&B run: curves of its loop and trainings, and its scores. Offline "
+            "unless a key is present."
         ),
         kinds=("python", "wandb"),
         checks=(Check("wandb_run_written", "The run was written."),),

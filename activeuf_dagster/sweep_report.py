@@ -19,17 +19,12 @@ from activeuf_core.artifacts import read_json
 from activeuf_core.paths import METRICS, SCORES, RunFolder
 from activeuf_core.recipes import Recipe, RecipeBook
 from activeuf_core.reporting import wandb_names
+from activeuf_core.reporting.wandb_names import CURVES
 from activeuf_dagster.engine import unit_name
 from activeuf_dagster.events import Blocked, Completed, Event, Failed, Progressed, label
 from activeuf_dagster.materialization import describe
 
 log = logging.getLogger("activeuf.sweep")
-CURVES: Mapping[str, str] = {
-    "preference_dataset": "",
-    "dpo_model": "dpo_model/",
-    "reward_model": "reward_model/",
-}
-"""Assets that log as they go → what precedes the names of their metrics."""
 ROWS = "activeuf/rows/"
 """Before an asset's name: how many of its rows were told, so that a resumed run repeats none."""
 
@@ -103,8 +98,9 @@ class PointReport(logging.Handler):
         if asset == "scores" and fingerprint != self._scores:
             self._scores = fingerprint
             scores = read_json(folder / SCORES)
-            self._run.config.update(wandb_names.titles(scores), allow_val_change=True)
-            self._log(wandb_names.summary(scores))
+            loss = self.book.catalog.resolved("dpo_model", self._experiment).full["loss_type"]
+            self._run.config.update(wandb_names.titles(scores, loss), allow_val_change=True)
+            self._log(wandb_names.summary(scores, loss))
 
     def _follow(self, asset: str, folder: Path) -> None:
         """Tell the rows of a metrics.jsonl that were not told. One that begins anew, after a retry,

@@ -1,9 +1,11 @@
 """The stage `wandb_summary`: one W&B run per experiment, through dagster-wandb's resource.
 
-In: `scores`, and the loop's metrics beside `preference_dataset`. Out: `wandb_run.json` with the
-run's id, mode and the keys that were written. The run's id is derived from what is written, so
-writing twice is writing the same run. Offline unless a key is present; never a prompt for a login.
-A failure to reach W&B fails this asset alone.
+In: `scores`; the metrics of the loop and of both trainings, where they are there. Out:
+`wandb_run.json` with the run's id, mode and the keys that were written. The run's id is derived
+from the experiment and from what its curves are of, and each row has its place in the run: so
+writing twice is writing the same, and a score that comes later goes to the run that is there.
+Offline unless a key is present; never a prompt for a login. A failure to reach W&B fails this asset
+alone.
 
 It runs beside the orchestrator, because compute nodes often have no way out. dagster-wandb imports
 `wandb.sdk.internal.internal_api`, which wandb 0.30 removed: the lock pins wandb below it.
@@ -21,9 +23,11 @@ from typing import Any
 
 from activeuf_core.artifacts import read_json, write_json
 from activeuf_core.errors import DataError
+from activeuf_core.fingerprint import digest_of
 from activeuf_core.paths import METRICS, SCORES
 from activeuf_core.reporting import wandb_names
 from activeuf_core.reporting.config import WandbSummaryConfig
+from activeuf_core.reporting.wandb_names import CURVES
 from activeuf_core.stage import StageContext, main
 
 RESULT = "wandb_run.json"
@@ -36,13 +40,13 @@ def run(context: StageContext) -> None:
     tracking = context.runtime.get("tracking", {})
     mode = tracking.get("mode", "none")
     scores = read_json(context.input("scores") / SCORES)
-    summary = wandb_names.summary(scores)
-    history = list(_history(context.input("preference_dataset") / METRICS))
+    summary = wandb_names.summary(scores, config.loss_type)
+    history = [row for asset in CURVES for row in _curve(context, asset)]
     record: dict[str, Any] = {"mode": mode, "summary": summary, "history_rows": len(history)}
     if mode != "none":
-        run_id = (context.unit.fingerprint or "by-hand")[:ID_LENGTH]
-        facts = {"experiment": config.experiment, **wandb_names.titles(scores)}
-        record |= _write(run_id, tracking, facts, summary, history)
+        facts = {"experiment": config.experiment, "loss_type": config.loss_type}
+        facts |= wandb_names.titles(scores, config.loss_type)
+        record |= _write(_run_id(context, config), tracking, facts, summary, history)
     write_json(context.output / RESULT, record)
     context.add_metadata(mode=mode, keys_written=len(summary), history_rows=len(history))
     context.add_metadata(
@@ -80,10 +84,10 @@ def _write(
         resume="allow",
         config=facts,
     ) as wandb_run:
-        for row in history:
-            wandb_run.log(
-                {key: value for key, value in row.items() if key != "step"}, step=int(row["step"])
-            )
+        for prefix in filter(None, CURVES.values()):
+            wandb_run.define_metric(f"{prefix}*", step_metric=f"{prefix}step")
+        for step, row in enumerate(history):  # what is there already is not written again
+            wandb_run.log(row, step=step)
         wandb_run.summary.update(summary)
         return {"wandb_run_id": wandb_run.id, "url": wandb_run.url or "", "folder": wandb_run.dir}
 
@@ -110,11 +114,30 @@ def _wandb(mode: str) -> Any:
         return found.wandb["sdk"]
 
 
-def _history(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the loop's metrics, one row per batch."""
-    with path.open(encoding="utf-8") as handle:
-        for line in handle:
-            yield json.loads(line)
+def _run_id(context: StageContext, config: WandbSummaryConfig) -> str:
+    """Return the id of an experiment's run: another one where its curves are of something else."""
+    curves = {asset: prints for asset, prints in _prints(context).items() if asset in CURVES}
+    return digest_of({"experiment": config.experiment, "curves": curves})[:ID_LENGTH]
+
+
+def _prints(context: StageContext) -> dict[str, list[str]]:
+    return {
+        asset: sorted(found.values()) for asset, found in context.unit.input_fingerprints.items()
+    }
+
+
+def _curve(context: StageContext, asset: str) -> Iterator[dict[str, Any]]:
+    """Yield the metrics of an asset, one row per batch or step; none of what is not there, or was
+    never made.
+    """
+    prefix = CURVES[asset]
+    for folder in context.inputs(asset).values():
+        if not (folder / METRICS).is_file():
+            continue
+        with (folder / METRICS).open(encoding="utf-8") as handle:
+            for line in handle:
+                row = json.loads(line)
+                yield {f"{prefix}{name}": v for name, v in row.items() if prefix or name != "step"}
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ class WandbSummaryConfig(StrictModel):
     """The W&B run of one experiment."""
 
     experiment: str
+    loss_type: str = "sigmoid"
+    """Of the DPO model: IPO and SimPO policies have names of their own."""
 
     @property
     def is_light(self) -> bool:

@@ -148,8 +148,8 @@ class WandbServer:
         return {"agentHeartbeat": {"agent": {"id": "a"}, "commands": json.dumps(commands)}}
 
     def _RunResumeStatus(self, given: dict[str, Any]) -> dict[str, Any]:
-        del given
-        return {"model": {**NAMED, "bucket": None}}
+        run = self.runs.get(given["name"])
+        return {"model": {**NAMED, "bucket": _resumed(run) if run else None}}
 
     def _UpsertBucket(self, given: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
@@ -236,6 +236,16 @@ class WandbServer:
                 self.wfile.write(text)
 
         return Handler
+
+
+def _resumed(run: SentRun) -> dict[str, Any]:
+    """Return what a server tells of a run that is written to again."""
+    counts = {"historyLineCount": len(run.history), "logLineCount": 0, "eventsLineCount": 0}
+    tails = {"historyTail": json.dumps([json.dumps(row) for row in run.history[-1:]])}
+    config = json.dumps({name: {"value": value} for name, value in run.config.items()})
+    found = {"id": f"b-{run.name}", "name": run.name, "displayName": run.display_name}
+    found |= {"summaryMetrics": json.dumps(run.summary), "eventsTail": "[]", "config": config}
+    return {**found, **counts, **tails, "tags": [], "wandbConfig": '{"t": 1}'}
 
 
 def _operation(query: str) -> str:
