@@ -161,11 +161,18 @@ def test_rewardbench2_ties_come_in_pairs_of_one_and_many_right_ones() -> None:
     assert all(kind == {"ref", "tied"} for kind in kinds.values())
 
 
+def test_alpaca_eval_has_one_reference_with_an_output_each() -> None:
+    rows = read("benchmarks/alpaca_eval.jsonl")
+    assert {row["generator"] for row in rows} == {"our-own-answers"}
+    assert all(row["output"].strip() for row in rows)
+    assert len({len(row["output"]) for row in rows}) > 1
+
+
 def test_no_benchmark_question_is_a_prompt() -> None:
     prompts = {row["prompt"].casefold() for row in PROMPTS}
     for path in (DEMO / "benchmarks").iterdir():
         questions = [
-            row.get("prompt") or row.get("question") or row["problem"]
+            next(row[key] for key in ("prompt", "question", "problem", "instruction") if key in row)
             for row in read(f"benchmarks/{path.name}")
         ]
         assert not prompts & {question.casefold() for question in questions}
