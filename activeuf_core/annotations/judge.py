@@ -3,14 +3,16 @@
 In: `prompts.parquet`, `completions.parquet`. Out: `annotations.parquet` (ANNOTATION), one row per
 completion in their order; a histogram of overall scores. Judges: `verifiable`, `precomputed`,
 `reward_model`, `llm` (`config.py`). A completion that could not be rated has a null as overall
-score. Of several processes, all work with a model of their own; a judge without one, or behind a
-server, needs only the first. Cost: verifiable and precomputed under a second for a thousand
-completions; the models: see `reward_judge.py`, `llm_judge.py`.
+score; one that a language model rated in some aspects only has their mean, and is counted. Of
+several processes, all work with a model of their own; a judge without one, or behind a server,
+needs only the first. Cost: verifiable and precomputed under a second for a thousand completions;
+the models: see `reward_judge.py`, `llm_judge.py`.
 Command: `python -m activeuf_core.annotations --config … --run-dir …`.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean, pstdev
@@ -57,6 +59,9 @@ def run(context: StageContext) -> None:
     if not is_first:
         return
     write_rows(context.output / paths.ANNOTATIONS, ANNOTATION, map(_row, cases, judged))
+    if isinstance(config.judge, LlmJudge):
+        size = len(config.judge.aspects)
+        context.add_metadata(partly_rated=sum(0 < len(one.ratings) < size for one in judged))
     _report(context, cases, judged)
     _check(context, config, cases, judged)
 
@@ -117,9 +122,12 @@ def _answer_constraints(answer: str | None) -> list[dict[str, Any]]:
     if not answer or not answer.strip():
         return []
     try:
-        return [{"kind": "numeric_answer", "value": float(answer.replace(",", ""))}]
+        number = float(answer.replace(",", ""))
     except ValueError:
-        return [{"kind": "contains", "values": [answer.strip()]}]
+        number = math.nan
+    if math.isfinite(number):  # "Nan" and "infinity" are words here
+        return [{"kind": "numeric_answer", "value": number}]
+    return [{"kind": "contains", "values": [answer.strip()]}]
 
 
 def _row(case: Case, judged: Judgement) -> dict[str, Any]:

@@ -44,7 +44,10 @@ def test_verifiable_score_is_the_mean_of_the_aspects(judged: Judged) -> None:
     }
 
 
-@pytest.mark.parametrize(("answer", "right"), [("42", "It is 42."), ("Lisbon", "lisbon it is")])
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("42", "It is 42."), ("Lisbon", "lisbon it is"), ("Nan", "The bread is nan."), ("inf", "inf")],
+)
 def test_bare_answer_is_checked(judged: Judged, answer: str, right: str) -> None:
     texts = [{"completion": right}, {"completion": "7"}]
     found = ratings(judged(VERIFIABLE, [{"answer": answer}] * 2, texts))

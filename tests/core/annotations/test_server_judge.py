@@ -215,6 +215,16 @@ def test_rating_without_a_digit_is_missing_told_and_not_cached(
     assert None not in scores(again)
 
 
+def test_rating_of_some_aspects_only_is_counted(
+    judged: Judged, judge_model: Path, server: Serve
+) -> None:
+    running = server(FOUR, WORDS)
+    settings = one(running.url, reminders=0) | {"aspects": ["honesty", "helpfulness"]}
+    context = judged(settings, [{}], [{}], judge_model)
+    assert scores(context) == [pytest.approx(4.05, abs=0.01)]
+    assert context.metadata["partly_rated"] == 1
+
+
 def bare(content: str | None, logprobs: Any) -> tuple[int, dict[str, str], bytes]:
     choice = {"message": {"content": content}, "logprobs": logprobs}
     return (200, {}, json.dumps({"choices": [choice]}).encode())
