@@ -182,6 +182,20 @@ def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[
         yield order[start : start + batch_size]
 
 
+def batches_by_tokens(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Divide rows into batches of similar length that hold at most `budget` tokens with their
+    padding; a longer row is alone. Yield lists of indices into `lengths`, the longest first.
+    """
+    batch: list[int] = []
+    for [index] in batches_by_length(lengths, 1):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
 def pad(
     rows: Sequence[Sequence[int]], pad_id: int, side: Literal["left", "right"]
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -137,7 +137,7 @@ class Worklist:
 
     def work(
         self,
-        keys: Sequence[tuple[str, ...]],
+        keys: Sequence[tuple[Any, ...]],
         batches: Iterable[Sequence[int]],
         compute: Callable[[Sequence[int]], Sequence[Mapping[str, Any]]],
     ) -> None:
@@ -186,7 +186,7 @@ class Worklist:
         new = len(self.done) - self.num_resumed
         return min(self._total, self.num_resumed + new * self._processes.count)
 
-    def _key_of(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+    def _key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(row[column] for column in self._key)
 
 

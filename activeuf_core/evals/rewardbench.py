@@ -1,8 +1,8 @@
 """Scores a reward model on RewardBench 2, or on rows in its format.
 
 In: `reward_model` (a sequence-classification folder); rows {id, prompt, chosen, rejected, subset}.
-Out: score.json, predictions.jsonl with every reward. Every completion is read once, beside others
-of its length.
+Out: score.json, predictions.jsonl with every reward. Every completion is read once, by one of the
+stage's processes (`rewardbench_rewards.py`).
 Source: RewardBench 2 (Malik et al. 2025). Cost: 1,865 prompts, about 9,000 completions.
 Heavy: imports torch and transformers, once the rows are known to be right.
 Command: `python -m activeuf_core.evals --config … --run-dir …`.
@@ -10,16 +10,14 @@ Command: `python -m activeuf_core.evals --config … --run-dir …`.
 
 from __future__ import annotations
 
-import dataclasses
-import importlib.metadata
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from activeuf_core import processes
 from activeuf_core.errors import DataError
-from activeuf_core.evals.benchmarks import Benchmark, benchmark
+from activeuf_core.evals.benchmarks import benchmark
 from activeuf_core.evals.config import ScoreConfig
 from activeuf_core.evals.outcome import (
     Outcome,
@@ -39,12 +37,9 @@ from activeuf_core.evals.rewardbench_scores import (
     ties_stderr,
 )
 from activeuf_core.evals.rows import DOMAINS, Row, load_rows
-from activeuf_core.pretrained import Messages, batches_by_length, pad
+from activeuf_core.pretrained import Messages
 from activeuf_core.schemas import assistant_message, user_message
 from activeuf_core.stage import StageContext
-
-if TYPE_CHECKING:
-    from activeuf_core.evals.models import LoadedModel
 
 log = logging.getLogger("activeuf")
 
@@ -59,52 +54,18 @@ def run(context: StageContext) -> None:
     rows = load_rows(row.name, context.locate(config.data), config.limit)
     context.progress(0, len(rows), "prompts")
     from activeuf_core.evals.models import load_reward_model
+    from activeuf_core.evals.rewardbench_rewards import rate, with_settings
 
     loaded = load_reward_model(context.input(row.model), config.dtype)
     conversations = [_conversations(question) for question in rows]
     together = [conversation for of_row in conversations for conversation in of_row]
     rewards, num_tokens = rate(context, loaded, together, config)
+    if not processes.current().is_first:
+        return
     sizes = [len(of_row) for of_row in conversations]
     outcome = summarise(rows, _divide(rewards, sizes), _divide(num_tokens, sizes), config)
-    publish(context, row, config, len(rows), _with_settings(outcome, row, config, loaded))
-
-
-def rate(
-    context: StageContext,
-    loaded: LoadedModel,
-    conversations: Sequence[Messages],
-    config: ScoreConfig,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the reward and the number of tokens of each conversation, in the order given.
-
-    One of more than `max_tokens` keeps its end, because the reward is read at the last token.
-    Raises: DataError when a reward is not finite.
-    """
-    import torch
-
-    encoded = loaded.chat.encode(conversations)
-    num_tokens = np.array([len(tokens) for tokens in encoded])
-    rewards = np.empty(len(encoded), dtype=np.float64)
-    done = 0
-    for batch in batches_by_length(num_tokens.tolist(), config.batch_size):
-        ids, mask = pad(
-            [encoded[i][-config.max_tokens :] for i in batch], loaded.chat.pad_id, "right"
-        )
-        with torch.inference_mode():
-            logits = loaded.model(input_ids=ids, attention_mask=mask).logits
-        rewards[batch] = logits.squeeze(-1).float().cpu().numpy()
-        done += len(batch)
-        context.progress(done, len(encoded), "completions")
-    _require_finite(rewards, loaded, config)
-    return rewards, num_tokens
-
-
-def _require_finite(rewards: np.ndarray, loaded: LoadedModel, config: ScoreConfig) -> None:
-    if not np.isfinite(rewards).all():
-        raise DataError(
-            f"{loaded.folder}: {int((~np.isfinite(rewards)).sum())} of {len(rewards)} rewards are "
-            f"not finite in {config.dtype}. Score in bfloat16 or float32."
-        )
+    outcome = with_settings(outcome, config, loaded, TASK_VERSION)
+    publish(context, row, config, len(rows), outcome)
 
 
 def summarise(
@@ -181,19 +142,3 @@ def _split(row: Row, values: np.ndarray) -> Rewards:
 
 def _divide(values: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
     return np.split(values, np.cumsum(sizes)[:-1])
-
-
-def _with_settings(
-    outcome: Outcome, row: Benchmark, config: ScoreConfig, loaded: LoadedModel
-) -> Outcome:
-    settings = {
-        "batch_size": config.batch_size,
-        "max_tokens": config.max_tokens,
-        "dtype": config.dtype,
-        "limit": config.limit,
-        "chat_template_sha256": digest(str(loaded.chat.tokenizer.chat_template)),
-    }
-    harness = {"name": "transformers", "version": importlib.metadata.version("transformers")}
-    return dataclasses.replace(
-        outcome, settings=settings, harness=harness, task_version=TASK_VERSION
-    )
