@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from activeuf_core.artifacts import write_json
 from activeuf_core.jobs import Job
-from activeuf_core.paths import METRICS, PROJECT, RunFolder
+from activeuf_core.paths import METRICS, PROJECT, TRAINING_LOG, RunFolder
 from activeuf_core.stage import StageContext
 from activeuf_core.training.checkpoints import MARK
 from activeuf_core.training.report import read_metrics
@@ -24,6 +25,14 @@ from tests.core.training.conftest import MakeTraining, train
 WEIGHTS = "model.safetensors"
 LONG = {"epochs": 10, "save_every": 4}
 """Forty steps, a checkpoint after every fourth."""
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dpo": ("dpo_model", {}),
+    "all weights": ("dpo_model", {"lora": None, "learning_rate": 1e-3}),
+    "simpo": ("dpo_model", {"loss_type": "simpo", "lora": {"rank": 4, "dropout": 0.2}}),
+    "reward model": ("reward_model", {"lr_schedule": "cosine"}),
+}
+"""Dropout: the random numbers go on where they were."""
+CLOCK = ("seconds", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 STEPS = 40
 DEADLINE_S = 60.0
 POLL_S = 0.02
@@ -37,13 +46,16 @@ def uninterrupted(make_training: MakeTraining) -> StageContext:
 def curve(context: StageContext) -> list[dict[str, float]]:
     """The metrics without the clock's."""
     rows = read_metrics(context.output / METRICS)
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
 
 
 def assert_same(resumed: StageContext, whole: StageContext) -> None:
+    """Every step once, learning rate, loss and all other values equal to the last bit, and the
+    weights too."""
     assert curve(resumed) == curve(whole)
-    assert [row["step"] for row in curve(resumed)] == list(range(1, STEPS + 1))
-    seconds = [row["seconds"] for row in read_metrics(resumed.output / METRICS)]
+    steps = [row for row in read_metrics(resumed.output / METRICS) if "loss" in row]
+    assert [row["step"] for row in steps] == list(range(1, STEPS + 1))
+    seconds = [row["seconds"] for row in steps]
     assert seconds == sorted(seconds)
     assert (resumed.output / WEIGHTS).read_bytes() == (whole.output / WEIGHTS).read_bytes()
 
@@ -59,7 +71,7 @@ def kill_after(steps: int, context: StageContext, folder: RunFolder) -> int:
             [*command, "--run-dir", str(folder.path)], cwd=PROJECT, stdout=log, stderr=log
         )
     deadline = time.monotonic() + DEADLINE_S
-    while not path.exists() or path.read_bytes().count(b"\n") < steps:
+    while not path.exists() or path.read_bytes().count(b'"loss"') < steps:
         with pytest.raises(subprocess.TimeoutExpired):  # else it ended by itself
             child.wait(POLL_S)
         assert time.monotonic() < deadline, folder.log.read_text()
@@ -67,15 +79,24 @@ def kill_after(steps: int, context: StageContext, folder: RunFolder) -> int:
     return child.wait()
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_killed_training_ends_as_if_nothing_had_happened(
-    make_training: MakeTraining, uninterrupted: StageContext, tmp_path: Path
+    make_training: MakeTraining, tmp_path: Path, kind: str
 ) -> None:
-    context = make_training("dpo_model", home=tmp_path, **LONG)
+    asset, changes = KINDS[kind]
+    settings = {**LONG, "epochs": 13, "validation_fraction": 0.2, "eval_every": 6, **changes}
+    settings["max_steps"] = STEPS
+    context = make_training(asset, home=tmp_path, **settings)
     context.unit = replace(context.unit, checkpoints=str(context.checkpoints))
-    assert kill_after(9, context, RunFolder(tmp_path / "run")) == -signal.SIGKILL
+    steps = random.randint(1, STEPS - 6)
+    assert kill_after(steps, context, RunFolder(tmp_path / "run")) == -signal.SIGKILL
     resumed = train(context)
-    assert 8 <= resumed.metadata["resumed_from_step"] < STEPS
-    assert_same(resumed, uninterrupted)
+    found = resumed.metadata["resumed_from_step"]
+    assert found % 4 == 0 and steps - 4 <= found < STEPS, f"killed after step {steps}"
+    assert_same(resumed, train(make_training(asset, **settings)))
+    log = (resumed.output / TRAINING_LOG).read_text()
+    assert log.count(f"{asset}[test] begins") == 2
+    assert not found or f"training begins again at checkpoint-{found}" in log
 
 
 class StopsAt(StageContext):
