@@ -14,7 +14,7 @@ MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
 SLURM_DEMO := $(HOME_FOLDER)/slurm-demo
 SANDBOX := slurm/sandbox
 
-.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm bench-plan bench-recovery bench-core check format lock clean
+.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm bench-plan bench-recovery bench-core bench-training bench-evaluation check format lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -73,11 +73,17 @@ bench-plan: setup ## measure activeuf plan on 10,000 and 100,000 asset partition
 bench-recovery: setup slurm ## count the jobs of a sweep that is recovered; ARGS='--partitions 100' or --foreground
 	@$(BIN)/python -m benchmarks.recovery $(ARGS)
 
+bench-training: setup ## measure our trainings beside a bare TRL script; ARGS='--model DIR --rounds 5'
+	@$(BIN)/python -m benchmarks.training $(ARGS)
+
 bench-core: setup ## measure acquisition, the ENN's outer step and the loop's memory; FULL=1 for 60,000 prompts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.acquisition
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.enn
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.enn --pull
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.loop_memory $(if $(FULL),--prompts 60000)
+
+bench-evaluation: model ## measure four benchmarks in one job beside four lm_eval command lines; ARGS='--rows 24'
+	@$(BIN)/python -m benchmarks.evaluation --model '$(MODEL)' $(ARGS)
 
 check: setup ## lint, format, types, style budget, code identity
 	@$(BIN)/ruff check .
