@@ -53,10 +53,13 @@ from activeuf_core.evals.alpaca_winrate import (
 from activeuf_core.evals.benchmarks import Benchmark, benchmark
 from activeuf_core.evals.outcome import Outcome, Part, Prediction, digest, mean_part, publish
 from activeuf_core.evals.rows import Row, load_rows
+from activeuf_core.evals.untrained import weights_folder
 from activeuf_core.paths import LENGTH_PLOT
 from activeuf_core.stage import StageContext
 
 TASK_VERSION = "1.0"
+BATCHES_AT_ONCE, VLLM_AT_ONCE = 4, 512
+"""Batches, and outputs, that are written together: what an interruption costs at most."""
 TIE = 0.5
 """Preference between two equal texts, which no judge is asked about."""
 
@@ -193,7 +196,8 @@ def _outputs(
 
     instructions = [question["instruction"] for question in rows]
     limit = config.max_new_tokens or row.max_new_tokens
-    return write_outputs(context, load, instructions, limit, config.batch_size)
+    at_once = VLLM_AT_ONCE if config.backend == "vllm" else BATCHES_AT_ONCE * config.batch_size
+    return write_outputs(context, load, instructions, limit, at_once)
 
 
 def _prediction(
@@ -239,7 +243,8 @@ def _settings(
     from activeuf_core.evals.policy import backend_facts
     from activeuf_core.pretrained import load_tokenizer
 
-    template = load_tokenizer(str(context.input(row.model))).tokenizer.chat_template
+    folder = weights_folder(context.input(row.model))
+    template = load_tokenizer(str(folder)).tokenizer.chat_template
     control = config.length_control
     return {
         "decoding": "greedy",

@@ -31,9 +31,6 @@ OUTPUT = pa.schema(
         pa.field("is_context_cut", pa.bool_(), nullable=False),
     ]
 )
-BATCHES_AT_ONCE = 4
-"""Batches in a chunk: what an interruption costs at most, and what the processes divide."""
-
 Output = dict[str, Any]
 
 
@@ -42,18 +39,18 @@ def write_outputs(
     load: Callable[[], Policy],
     instructions: Sequence[str],
     max_new_tokens: int,
-    batch_size: int,
+    at_once: int,
 ) -> list[Output]:
     """Return the policy's output to each instruction.
 
-    Args: load: called once, and only when an output is missing.
+    Args: load: called once, and only when an output is missing. at_once: outputs in a chunk.
     """
     this = processes.current()
     shards = Shards(context.checkpoints / "outputs", OUTPUT)
     kept = {row["index"]: row for row in shards.rows()} if this.is_first else {}
     done: dict[int, Output] = processes.gather(kept)[0]
     context.add_metadata(resumed_outputs=len(done))
-    chunks = batches_by_length([len(text) for text in instructions], batch_size * BATCHES_AT_ONCE)
+    chunks = batches_by_length([len(text) for text in instructions], at_once)
     policy: Policy | None = None
     with shards:
         for chunk in chunks:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from activeuf_core.artifacts import read_json
 from activeuf_core.errors import ConfigError, DataError, ServerError
 from activeuf_core.evals import alpaca, policy
 from activeuf_core.evals.outcome import Prediction
-from activeuf_core.paths import LENGTH_PLOT, PREDICTIONS, SCORE
+from activeuf_core.jobs import Unit
+from activeuf_core.paths import LENGTH_PLOT, PREDICTIONS, SCORE, RunFolder
 from activeuf_core.stage import StageContext
 from tests.core.evals.conftest import ROWS, WriteRows
 from tests.fakes.judge_server import Running, in_turn, refusal, reply, serve
 from tests.fakes.stage_context import MakeContext, passed
+from tests.fakes.stage_of_several import start
 
 Serve = Callable[..., Running]
 Make = Callable[..., StageContext]
@@ -135,6 +139,19 @@ def test_win_rates_can_be_computed_again_without_a_judge(make: Make) -> None:
     again = alpaca.summarise(predictions(context))
     score = read_json(context.output / SCORE)
     assert (again.score, again.stderr) == (score["score"], score["stderr"])
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one_does(make: Make, tmp_path: Path) -> None:
+    alone = make()
+    alpaca.run(alone)
+    shutil.rmtree(alone.checkpoints)
+    body = {"units": [asdict(replace(alone.unit, fingerprint="0123456789"))]}
+    assert start(2, "activeuf_core.evals", body, tmp_path / "two") == 0
+    folder = RunFolder(tmp_path / "two").unit(Unit(**body["units"][0]).name).output
+    text = (folder / PREDICTIONS).read_text("utf-8")
+    assert text == (alone.output / PREDICTIONS).read_text("utf-8")
+    assert read_json(folder / SCORE) == read_json(alone.output / SCORE)
 
 
 def test_equal_outputs_are_a_tie_that_nobody_is_asked_about(make: Make, server: Serve) -> None:
