@@ -14,6 +14,7 @@ if __name__ == "__main__":
                 "truthfulqa_score": "activeuf_core.evals.harness:run",
                 "alpaca_eval_score": "activeuf_core.evals.alpaca:run",
                 "rewardbench2_score": "activeuf_core.evals.rewardbench:run",
+                "rewardbench_score": "activeuf_core.evals.rewardbench_pairs:run",
             }
         )
     )

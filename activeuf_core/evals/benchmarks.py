@@ -63,6 +63,17 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
         "rewardbench2", "RewardBench 2", "reward_model", "mean", "allenai/reward-bench-2", 0, 0
     ),
+    Benchmark(
+        "rewardbench",
+        "RewardBench",
+        "reward_model",
+        "mean",
+        "allenai/reward-bench",
+        0,
+        0,
+        in_mean=False,
+        optional=True,
+    ),
 )
 
 

@@ -93,6 +93,7 @@ RESCORERS: Mapping[str, str] = {
     "truthfulqa": _POLICY,
     "alpaca_eval": "activeuf_core.evals.rejudging:alpaca_eval",
     "rewardbench2": "activeuf_core.evals.rejudging:rewardbench2",
+    "rewardbench": "activeuf_core.evals.rewardbench_pairs:rejudged",
 }
 """Per benchmark, the `module:function` that judges its predictions again; given the record, too."""
 

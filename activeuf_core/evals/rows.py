@@ -65,6 +65,7 @@ HUB_SPLITS: Mapping[str, HubSplit] = {
     "truthfulqa": HubSplit("validation", ("multiple_choice",)),
     "alpaca_eval": HubSplit("eval", file="alpaca_eval_gpt4_baseline.json"),  # a loading script
     "rewardbench2": HubSplit("test"),
+    "rewardbench": HubSplit("filtered"),
 }
 
 
@@ -229,5 +230,11 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("chosen", _are_some_texts, "a list of completions"),
         Column("rejected", _are_some_texts, "a list of completions"),
         Column("subset", lambda value: value in DOMAINS, f"one of {', '.join(DOMAINS)}"),
+    ),
+    "rewardbench": (
+        Column("prompt", _is_text, "a text"),
+        Column("chosen", _is_text, "a completion"),
+        Column("rejected", _is_text, "a completion"),
+        Column("subset", _is_text, "the name of a subset"),
     ),
 }

@@ -65,6 +65,12 @@ ROWS: Mapping[str, list[dict[str, Any]]] = {
         {"id": "ref:0", "prompt": "e", "chosen": ["f"], "rejected": ["g"], "subset": "Ties"},
         {"id": "tied:0", "prompt": "h", "chosen": ["i", "j"], "rejected": ["k"], "subset": "Ties"},
     ],
+    "rewardbench": [
+        {"prompt": "a", "chosen": "b", "rejected": "c", "subset": "alpacaeval-easy"},
+        {"prompt": "1+1", "chosen": "2", "rejected": "3", "subset": "math-prm"},
+        {"prompt": "def", "chosen": "a model", "rejected": "x", "subset": "hep-go"},
+        {"prompt": "e", "chosen": "f", "rejected": "f", "subset": "our own"},
+    ],
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from activeuf_core.artifacts import read_json
 from activeuf_core.errors import DataError
-from activeuf_core.evals import rewardbench
+from activeuf_core.evals import rewardbench, rewardbench_rewards
+from activeuf_core.evals.models import LoadedModel
 from activeuf_core.evals.rewardbench import run
 from activeuf_core.evals.rows import DOMAINS
 from activeuf_core.paths import PREDICTIONS, SCORE
@@ -55,8 +57,16 @@ def test_the_score_is_the_plain_mean_of_six(make_score: MakeScore) -> None:
     assert record["score"] == pytest.approx(sum(scores) / 6)
 
 
+def forget(context: StageContext) -> None:
+    """Throw away what is finished."""
+    for path in (context.checkpoints / "rows").iterdir():
+        path.unlink()
+
+
 def test_batches_do_not_change_rewards(make_score: MakeScore) -> None:
-    one = scored(make_score("rewardbench2", batch_size=1))[1]
+    context = make_score("rewardbench2", batch_size=1)
+    one = scored(context)[1]
+    forget(context)
     all_at_once = scored(make_score("rewardbench2", batch_size=64))[1]
     assert rewards_of(one) == pytest.approx(rewards_of(all_at_once), abs=1e-5)
     assert [p["id"] for p in one] == [row["id"] for row in ROWS["rewardbench2"]]
@@ -66,6 +76,56 @@ def test_every_completion_is_read_once(make_score: MakeScore) -> None:
     record, predictions = scored(make_score("rewardbench2"))
     count = sum(len(row["chosen"]) + len(row["rejected"]) for row in ROWS["rewardbench2"])
     assert record["details"]["completions"] == len(rewards_of(predictions)) == count
+
+
+def test_scoring_goes_on_where_it_was_interrupted(
+    make_score: MakeScore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_score("rewardbench2", batch_size=1)
+    expected = scored(context)[1]
+    forget(context)
+    original, sizes = rewardbench_rewards.rewards_of, []
+
+    def interrupted(loaded: LoadedModel, token_ids: Sequence[Sequence[int]]) -> list[float]:
+        sizes.append(len(token_ids))
+        if len(sizes) == 3:
+            raise KeyboardInterrupt
+        return original(loaded, token_ids)
+
+    monkeypatch.setattr(rewardbench_rewards, "rewards_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(context)
+    assert scored(make_score("rewardbench2", batch_size=1))[1] == expected
+    assert sum(sizes) - sizes[2] == len(rewards_of(expected))
+
+
+def test_reward_is_read_at_the_last_token_whatever_the_model_calls_padding(
+    make_score: MakeScore, tmp_path: Path
+) -> None:
+    other = tiny_models.build(tmp_path / "other", "LlamaForSequenceClassification")
+    about = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**about, "pad_token_id": 319}))
+    context = make_score("rewardbench2", model=other, batch_size=64)
+    _, together = scored(context)
+    forget(context)
+    _, alone = scored(make_score("rewardbench2", model=other, batch_size=1))
+    assert rewards_of(together) == pytest.approx(rewards_of(alone), abs=1e-5)
+
+
+def test_passes_are_equally_large() -> None:
+    lengths = [400, 10, 90, 100, 110, 10, 10, 70]
+    found = rewardbench_rewards.passes(lengths, batch_size=2)
+    assert found == [[0], [4], [3, 2], [7, 1], [5, 6]]  # at most 200 tokens, padding included
+
+
+def test_nan_reward_names_the_completion(make_score: MakeScore, tmp_path: Path) -> None:
+    def nan(loaded: LoadedModel, token_ids: Sequence[Sequence[int]]) -> list[float]:
+        return [float("nan")] * len(token_ids)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rewardbench_rewards, "rewards_of", nan)
+        with pytest.raises(DataError, match=r"not finite in float32, first that of completion \d"):
+            run(make_score("rewardbench2"))
 
 
 def test_long_completions_keep_their_end(make_score: MakeScore) -> None:

@@ -34,6 +34,8 @@ WRONG = [
     ("alpaca_eval", {"generator": None}, "column 'generator' holds None"),
     ("rewardbench2", {"subset": "Focal"}, "expected one of Factuality, Focus"),
     ("rewardbench2", {"rejected": []}, "column 'rejected' holds []"),
+    ("rewardbench", {"chosen": ["a list"]}, "column 'chosen' holds ['a list']; expected a compl"),
+    ("rewardbench", {"subset": None}, "column 'subset' holds None; expected the name of a subset"),
     ("rewardbench2", {"subset": "Ties"}, "'ref:<number>' or 'tied:<number>'"),
 ]
 
