@@ -4,19 +4,28 @@ In: a table of rows with `instruction_difficulty`, and `index` (the place in the
 or `instruction`. Rows that also have `preference` (in [0, 1]) and `std_delta_len` are the reference
 model's own, told to be longer or shorter. AlpacaEval publishes such a file, `df_gamed.csv`.
 Out: difficulties in the order of the benchmark's rows, and the second kind of rows.
+A table for a judge of one's own is fitted to the scores of several policies, the more the better:
+`python -m activeuf_core.evals.alpaca_difficulty FOLDER… --out FILE.jsonl`, each folder an artifact
+of `alpaca_eval_score`, all of one judge and one reference. Cost: 0.9 s for 46 policies.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activeuf_core.errors import DataError
-from activeuf_core.evals.alpaca_winrate import Gamed
+from activeuf_core.artifacts import read_json
+from activeuf_core.errors import ActiveUFError, DataError
+from activeuf_core.evals.alpaca_winrate import Gamed, fit_difficulty, tanh_length
+from activeuf_core.paths import PREDICTIONS, SCORE
 from activeuf_core.sources import SourceRow, iterate_source
 
 DIFFICULTY, PREFERENCE, LENGTH = "instruction_difficulty", "preference", "std_delta_len"
@@ -51,6 +60,62 @@ def read_difficulty(
     length, own, preference = np.array(gamed).T
     weight = gamed_weight * len(instructions) / len(gamed)
     return difficulty, Gamed(np.tanh(length), own, preference, weight)
+
+
+def fit_table(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the rows of a table of difficulties, fitted to the scores of several policies.
+
+    Raises: DataError for fewer than two, or scores of different judges, references or instructions.
+    """
+    if len(folders) < 2:
+        raise DataError("difficulties are fitted to the scores of at least two policies.")
+    told = {json.dumps(_told(folder), sort_keys=True) for folder in folders}
+    if len(told) > 1:
+        raise DataError(
+            f"the {len(folders)} scores are of {len(told)} different judges, references or data. "
+            "Name scores that differ in their policy alone."
+        )
+    scored = [_predictions(folder) for folder in folders]
+    prompts = [[one["prompt_sha256"] for one in predictions] for predictions in scored]
+    if any(found != prompts[0] for found in prompts):
+        raise DataError("the scores are of different instructions. Score the same rows.")
+    preference_MN = np.array([[p["correct"] for p in row] for row in scored], dtype=np.float64)
+    length_MN = np.stack([_lengths(row) for row in scored])
+    difficulty = fit_difficulty(preference_MN, length_MN)
+    return [{"index": i, DIFFICULTY: value} for i, value in enumerate(difficulty.tolist())]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the table that the command line asks for."""
+    parser = argparse.ArgumentParser(description="Fit the difficulty of AlpacaEval's instructions.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--out", required=True, type=Path, help="the table, one row per line")
+    given = parser.parse_args(arguments)
+    try:
+        rows = fit_table(given.folders)
+    except ActiveUFError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    given.out.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return 0
+
+
+def _told(folder: Path) -> list[Any]:
+    """Return what must be equal between scores."""
+    record = read_json(folder / SCORE)
+    settings = record["settings"]
+    return [settings["judge"], settings["reference"], record["data"]["identity"]]
+
+
+def _predictions(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / PREDICTIONS).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _lengths(predictions: Sequence[Mapping[str, Any]]) -> Floats:
+    columns = ([p["extra"][key] for p in predictions] for key in ("length", "reference_length"))
+    lengths, reference_lengths = (np.array(column, dtype=np.float64) for column in columns)
+    return tanh_length(lengths, reference_lengths)
 
 
 def _place(row: SourceRow, places: Mapping[str, int]) -> int | None:
@@ -97,3 +162,7 @@ def _require_all(difficulty: Floats, instructions: Sequence[str], location: str)
             f"first number {missing[0]} ({instructions[missing[0]][:60]!r}). Name a table of these "
             "instructions, or none."
         )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

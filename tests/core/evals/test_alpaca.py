@@ -234,7 +234,8 @@ def test_a_judge_without_an_address_is_refused_before_anything_is_written(
 
 def test_a_config_without_a_judge_names_the_key(make: Make) -> None:
     context = make()
-    del context.unit.config["judge"]
+    config = {key: value for key, value in context.unit.config.items() if key != "judge"}
+    context.unit = replace(context.unit, config=config)
     with pytest.raises(ConfigError, match="key 'judge' is missing"):
         alpaca.run(context)
 

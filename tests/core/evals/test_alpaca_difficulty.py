@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from activeuf_core.artifacts import write_json
 from activeuf_core.errors import DataError
-from activeuf_core.evals.alpaca_difficulty import read_difficulty
+from activeuf_core.evals.alpaca_difficulty import fit_table, main, read_difficulty
+from activeuf_core.paths import PREDICTIONS, SCORE
 from tests.core.evals.conftest import WriteRows
 
 INSTRUCTIONS = ["Say a.", "Say b."]
@@ -65,3 +70,53 @@ def test_a_csv_file_does_as_well(write_rows: WriteRows) -> None:
 def test_a_wrong_table_is_refused(write_rows: WriteRows, rows: list[object], told: str) -> None:
     with pytest.raises(DataError, match=told):
         read_difficulty(str(write_rows(rows)), INSTRUCTIONS, 0.2)
+
+
+def score_folder(folder: Path, preferences: list[float | None], judge: str = "j") -> Path:
+    """Write what an artifact holds of one policy's score."""
+    folder.mkdir()
+    settings = {"judge": {"model": judge}, "reference": "us"}
+    write_json(folder / SCORE, {"settings": settings, "data": {"identity": "1"}})
+    rows = [
+        {
+            "prompt_sha256": str(i),
+            "correct": preference,
+            "extra": {"length": 10 + i, "reference_length": 20},
+        }
+        for i, preference in enumerate(preferences)
+    ]
+    (folder / PREDICTIONS).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return folder
+
+
+def test_a_table_is_fitted_to_the_scores_of_several_policies(tmp_path: Path) -> None:
+    folders = [
+        score_folder(tmp_path / "a", [0.9, 0.2, 0.5]),
+        score_folder(tmp_path / "b", [0.7, 0.1, None]),
+    ]
+    out = tmp_path / "difficulty.jsonl"
+    assert main([*map(str, folders), "--out", str(out)]) == 0
+    found, _ = read_difficulty(str(out), ["a", "b", "c"], 0.2)
+    assert found[0] > found[2] > found[1]
+
+
+def test_scores_of_two_judges_are_not_put_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [
+        score_folder(tmp_path / "a", [0.9, 0.2]),
+        score_folder(tmp_path / "b", [0.9, 0.2], judge="k"),
+    ]
+    assert main([*map(str, folders), "--out", str(tmp_path / "x")]) == 1
+    assert "2 different judges, references or data" in capsys.readouterr().err
+
+
+def test_scores_of_other_instructions_are_refused(tmp_path: Path) -> None:
+    folders = [
+        score_folder(tmp_path / "a", [0.9, 0.2]),
+        score_folder(tmp_path / "b", [0.9]),
+    ]
+    with pytest.raises(DataError, match="different instructions"):
+        fit_table(folders)
+    with pytest.raises(DataError, match="at least two"):
+        fit_table(folders[:1])
