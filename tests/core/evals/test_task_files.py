@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from activeuf_core.evals.models import load_policy
 from activeuf_core.evals.questions import require_answerable
 from activeuf_core.evals.rows import HUB_SPLITS, Row, load_rows
 from activeuf_core.paths import PREDICTIONS, SCORE
-from tests.core.evals.conftest import MakeScore, WriteRows
+from tests.core.evals.conftest import ROWS, MakeScore, WriteRows
 from tests.core.evals.test_harness import METRICS, POLICY_BENCHMARKS, TASK_FILES
 
 REAL: dict[str, tuple[str, int]] = {
@@ -177,3 +178,55 @@ def test_whole_benchmarks_become_requests(
 def end_of_context(name: str) -> str:
     """Return how every context of a benchmark ends: the assistant's turn, begun for GSM8K."""
     return "<|assistant|>Answer:" if name == "gsm8k" else "<|assistant|>"
+
+
+def conversations(name: str) -> tuple[bool, list[dict[str, str]], tuple[Any, ...]]:
+    """Return of a benchmark's first row: whether a turn is opened for the model, the turns, and
+    what else lm-eval is asked.
+    """
+    row = benchmark(name)
+    task = harness.load_task(row, ROWS[name], row.num_fewshot, row.max_new_tokens)
+
+    def write_down(turns: Any, add_generation_prompt: bool = True) -> str:
+        return json.dumps([add_generation_prompt, turns])
+
+    lm = SimpleNamespace(apply_chat_template=write_down, tokenizer_name="none")
+    first = harness.build_requests(lm, task)[0]
+    opens, turns = json.loads(first.args[0])
+    return opens, turns, first.args[1:]
+
+
+def test_gsm8k_is_asked_in_nine_questions() -> None:
+    opens, turns, (asked,) = conversations("gsm8k")
+    assert (opens, len(turns)) == (False, 18)  # the answer goes on from the last turn's prefix
+    assert all(turn["content"].startswith("Question: ") for turn in turns[::2])
+    assert all(turn["content"].startswith("Answer: ") for turn in turns[1:-1:2])
+    assert turns[1]["content"].endswith("So the answer is 6.")
+    assert turns[-2:] == [
+        {"role": "user", "content": "Question: What is 2 + 3?"},
+        {"role": "assistant", "content": "Answer:"},
+    ]
+    assert asked["until"] == ["Question:", "</s>", "<|im_end|>"]
+    assert (asked["max_gen_toks"], asked["do_sample"]) == (512, False)
+
+
+def test_minerva_is_asked_in_five_problems() -> None:
+    opens, turns, (asked,) = conversations("minerva_math")
+    assert (opens, len(turns)) == (True, 9)
+    assert turns[-1]["content"] == "Problem:\n$1 + 1$?\n\nSolution:"
+    assert turns[1]["content"].endswith("The final answer is $[2,5)$. I hope it is correct.")
+    assert (asked["max_gen_toks"], asked["until"], asked["do_sample"]) == (1024, [], False)
+
+
+def test_ifeval_is_the_bare_prompt() -> None:
+    opens, turns, (asked,) = conversations("ifeval")
+    assert (opens, turns) == (True, [{"role": "user", "content": ROWS["ifeval"][0]["prompt"]}])
+    assert (asked["max_gen_toks"], asked["until"], asked["do_sample"]) == (2048, [], False)
+
+
+def test_truthfulqa_is_one_user_turn_and_choices_without_a_space() -> None:
+    opens, turns, (choice,) = conversations("truthfulqa")
+    assert (opens, len(turns)) == (True, 1)
+    assert turns[0]["content"].count("Q: ") == turns[0]["content"].count("\nA:") == 7
+    assert turns[0]["content"].endswith("\n\nQ: What does a model do?\nA:")
+    assert choice == "It answers."
