@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -29,6 +30,9 @@ log = logging.getLogger("activeuf")
 LOOK_EVERY_S = 1.0
 PR_SET_PDEATHSIG = 1
 EXIT_FAILED = 1
+LOST = "ProcessLost"
+"""Kind of the failure of a unit one of whose processes ended without a word: it was killed."""
+CONNECTION = re.compile(r"gloo|NCCL|TCPStore|Connection (reset|closed|refused)", re.IGNORECASE)
 Signature = tuple[int, int] | None
 
 
@@ -65,10 +69,24 @@ def record_failure(unit: UnitFolder, record: Mapping[str, Any]) -> None:
         write_json(unit.failure, record)
         return
     draft = unit.path / f"failure-{ours.rank}.json"
-    write_json(draft, record)
+    write_json(draft, _explained(record, ours.rank))
     if not unit.again.exists():
         with contextlib.suppress(FileExistsError):
             os.link(draft, unit.failure)
+
+
+def _explained(record: Mapping[str, Any], rank: int) -> dict[str, Any]:
+    """Return a record that says what a lost connection means."""
+    if not record["kind"].endswith(("RuntimeError", "BackendError", "NetworkError")):
+        return dict(record)
+    if not CONNECTION.search(record["message"]):
+        return dict(record)
+    message = (
+        f"process {rank} of this stage lost another one, which ended without saying why. The "
+        "kernel does this when memory runs out, and a node when it fails: look in the log for the "
+        f"process that ended first. ({record['message']})"
+    )
+    return {**record, "kind": LOST, "message": message, "retryable": True}
 
 
 def ask_for_another_start(unit: UnitFolder, reason: str) -> NoReturn:

@@ -13,23 +13,30 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from activeuf_core import processes
 from activeuf_core.errors import DataError
 from activeuf_core.paths import METRICS
 from activeuf_core.stage import StageContext
-from activeuf_core.training.checkpoints import checkpoint_folder, mark_complete
+from activeuf_core.training.checkpoints import (
+    WHOLE,
+    checkpoint_folder,
+    mark_complete,
+    sizes_of,
+)
 
 log = logging.getLogger(__name__)
 
 LOG_INTERVAL_S = 10.0
 COUNTERS = ("num_tokens", "seconds")
 """Metrics that count from the start of a training; the trainer counts from the last resume."""
+HELD_OUT_TOKENS = "eval_num_tokens"
 
 
 class ReportProgress(TrainerCallback):
@@ -50,13 +57,9 @@ class ReportProgress(TrainerCallback):
     ) -> None:
         """Start metrics.jsonl afresh, with the steps that a resumed training has behind it."""
         del args, control, kwargs
-        (self.context.output / METRICS).unlink(missing_ok=True)
         steps = [entry for entry in state.log_history if "loss" in entry]
-        for entry in state.log_history:
-            if "loss" not in entry and "eval_loss" not in entry:
-                continue
-            values = {name: value for name, value in entry.items() if name != "step"}
-            self.context.log_metrics(int(entry["step"]), **values)
+        if state.is_world_process_zero:
+            self._write_afresh(state.log_history)
         if steps:
             self._before = {name: steps[-1][name] for name in COUNTERS}
         self.resumed_from = state.global_step
@@ -78,16 +81,25 @@ class ReportProgress(TrainerCallback):
         del args, control, kwargs
         if not logs or ("loss" not in logs and "eval_loss" not in logs):
             return
-        values = dict(logs)
+        # With held-out values the trainer repeats its count of training tokens, which restarts.
+        state.log_history[-1].pop(HELD_OUT_TOKENS, None)
+        values = {name: value for name, value in logs.items() if name != HELD_OUT_TOKENS}
         if "loss" in values:
             values |= self._counted(values)
             # The state is what a checkpoint remembers.
             state.log_history[-1].update({name: values[name] for name in COUNTERS})
-        self.context.log_metrics(state.global_step, **values)
+        if state.is_world_process_zero:
+            self.context.log_metrics(state.global_step, **values)
         if "loss" in values:
-            _require_finite_step(state.global_step, values)
-            self.context.progress(state.global_step, state.max_steps, "steps")
+            _require_finite_step(state.global_step, values)  # on all: the values are of all
             self._say(state, values)
+
+    def _write_afresh(self, history: Sequence[Mapping[str, float]]) -> None:
+        (self.context.output / METRICS).unlink(missing_ok=True)
+        for entry in history:
+            if "loss" in entry or "eval_loss" in entry:
+                values = {name: value for name, value in entry.items() if name != "step"}
+                self.context.log_metrics(int(entry["step"]), **values)
 
     def _counted(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return the counters as an uninterrupted training would show them."""
@@ -96,6 +108,9 @@ class ReportProgress(TrainerCallback):
         return {name: self._before[name] + now[name] for name in COUNTERS}
 
     def _say(self, state: TrainerState, values: Mapping[str, float]) -> None:
+        if not state.is_world_process_zero:
+            return
+        self.context.progress(state.global_step, state.max_steps, "steps")
         now = time.monotonic()
         if now - self._logged < LOG_INTERVAL_S and state.global_step < state.max_steps:
             return
@@ -109,13 +124,14 @@ class KeepCheckpoints(TrainerCallback):
 
     On SIGTERM the forward pass at hand is finished, the optimiser step it belongs to is given up,
     and the training returns with `interrupted` set. A second checkpoint of the same step is never
-    written over the first.
+    written over the first. Of several processes, all stop where the first of them was asked to.
     """
 
-    def __init__(self, checkpoints: Path, identity: str, every: int) -> None:
+    def __init__(self, checkpoints: Path, identity: str, every: int, layout: str = WHOLE) -> None:
         self.checkpoints = checkpoints
         self.identity = identity
         self.every = every
+        self.layout = layout
         self.interrupted = False
         self._saved_step = 0
         self._previous: Any = None
@@ -155,8 +171,11 @@ class KeepCheckpoints(TrainerCallback):
         """Mark the checkpoint that was just written."""
         del args, control, kwargs
         self._saved_step = state.global_step
+        folder = checkpoint_folder(self.checkpoints, state.global_step)
+        processes.wait()
+        seen = processes.gather(sizes_of(folder))
         if state.is_world_process_zero:
-            mark_complete(checkpoint_folder(self.checkpoints, state.global_step), self.identity)
+            mark_complete(folder, self.identity, self.layout, seen)
 
     def release(self) -> None:
         """Hand SIGTERM back to whoever had it before."""
@@ -169,6 +188,7 @@ class KeepCheckpoints(TrainerCallback):
         self.interrupted = True
 
     def _stop_if_asked(self, state: TrainerState, control: TrainerControl) -> TrainerControl:
+        self.interrupted = processes.agree(self.interrupted)
         if self.interrupted:
             control.should_save = state.global_step > self._saved_step
             control.should_training_stop = True

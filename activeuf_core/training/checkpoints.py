@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from activeuf_core.artifacts import read_json, write_json
@@ -20,8 +21,10 @@ log = logging.getLogger(__name__)
 
 MARK = "complete.json"
 STATE = "trainer_state.json"
-NEEDED = (STATE, "optimizer.pt", "scheduler.pt")
-WEIGHTS = ("model", "adapter_model")
+OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_", "global_step")
+"""How the optimiser's files or folders begin: whole, or divided by FSDP or DeepSpeed."""
+WEIGHTS = ("model", "adapter_model", "pytorch_model_fsdp", "global_step")
+WHOLE = "whole"
 KEPT = 2
 """Checkpoints on disk at a time: while a new one is being written, the one before must still stand.
 """
@@ -32,21 +35,34 @@ def checkpoint_folder(checkpoints: Path, step: int) -> Path:
     return checkpoints / f"checkpoint-{step}"
 
 
-def mark_complete(folder: Path, identity: str) -> None:
-    """Write the mark that makes a checkpoint one to resume from, after its files are on disk."""
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Return the size of every file of a checkpoint that this process sees."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != MARK]
-    for path in files:
-        _sync(path)
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-    write_json(folder / MARK, {"identity": identity, "files": sizes})
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def last_complete(checkpoints: Path, identity: str) -> Path | None:
+def mark_complete(
+    folder: Path, identity: str, layout: str = WHOLE, seen: Sequence[Mapping[str, int]] = ()
+) -> None:
+    """Write the mark that makes a checkpoint one to resume from, after its files are on disk.
+
+    Args: layout: how weights and optimiser state are divided over files. seen: `sizes_of` other
+    processes, which may know of files on another machine before this one does.
+    """
+    sizes = sizes_of(folder)
+    for name in sizes:
+        _sync(folder / name)
+    for others in seen:
+        sizes |= {name: max(size, sizes.get(name, 0)) for name, size in others.items()}
+    write_json(folder / MARK, {"identity": identity, "layout": layout, "files": sizes})
+
+
+def last_complete(checkpoints: Path, identity: str, layout: str = WHOLE) -> Path | None:
     """Return the complete checkpoint with the most steps, or None; say in the log why others are
     passed over.
     """
     for folder in _newest_first(checkpoints):
-        problem = _problem(folder, identity)
+        problem = _problem(folder, identity, layout)
         if not problem:
             return folder
         log.warning("%s is not resumed from: %s", folder, problem)
@@ -70,7 +86,7 @@ def clear(checkpoints: Path) -> None:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def _problem(folder: Path, identity: str) -> str:
+def _problem(folder: Path, identity: str, layout: str) -> str:
     """Say what keeps a checkpoint from being resumed from; '' when nothing does."""
     try:
         mark = read_json(folder / MARK)
@@ -80,16 +96,24 @@ def _problem(folder: Path, identity: str) -> str:
         return "its mark cannot be read"
     if mark["identity"] != identity:
         return "it belongs to a training with another config, data or base model"
+    if (found := mark.get("layout", WHOLE)) != layout:
+        return f"its weights are divided otherwise ({found}) than those of this training ({layout})"
     for name, size in mark["files"].items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:
             return f"{name} is missing or cut"
     present = set(mark["files"])
-    if not present.issuperset(NEEDED):
-        return f"one of {', '.join(NEEDED)} was never written"
-    if not any(name.endswith(".safetensors") and name.startswith(WEIGHTS) for name in present):
+    if STATE not in present or not any(name.startswith(OPTIMIZER) for name in present):
+        return f"{STATE} or the optimiser's state was never written"
+    if layout == WHOLE and "scheduler.pt" not in present:
+        return "scheduler.pt was never written"
+    if not any(_is_weights(name, layout) for name in present):
         return "it holds no weights"
     return ""
+
+
+def _is_weights(name: str, layout: str) -> bool:
+    return name.startswith(WEIGHTS) and (layout != WHOLE or name.endswith(".safetensors"))
 
 
 def _newest_first(checkpoints: Path) -> list[Path]:

@@ -8,6 +8,7 @@ Heavy: imports torch and peft.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoConfig, Trainer
 
+from activeuf_core.training import division
 from activeuf_core.training.base_model import BaseModel, require_finite, stored_dtype
 from activeuf_core.training.config import TrainingConfig
 
@@ -25,16 +27,25 @@ ADAPTER = "default"
 
 
 def publish(
-    trainer: Trainer, base: BaseModel, config: TrainingConfig, loaded: torch.dtype, output: Path
-) -> float:
+    trainer: Trainer,
+    base: BaseModel,
+    config: TrainingConfig,
+    loaded: torch.dtype,
+    output: Path,
+    fresh: Callable[[], torch.nn.Module],
+) -> float | None:
     """Write the trained model or adapter; return how far its weights are from the base model's.
 
     A model is published in the dtype of the base model's files. The distance is the norm of the
-    difference over the norm of the base model's weights.
-    Args: loaded: the dtype that the base model's weights were loaded in.
+    difference over the norm of the base model's weights. Of several processes, all have to call it,
+    and the first writes; the others get None.
+    Args: loaded: the dtype that the base model's weights were loaded in. fresh: makes a model like
+    the trained one, for weights that are divided over processes to be gathered in.
     Raises: DataError when a weight is not finite.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model: Any = division.whole_model(trainer, fresh)
+    if model is None:
+        return None
     require_finite(model, "the trained model")
     tokenizer: Any = trainer.processing_class
     tokenizer.save_pretrained(output)

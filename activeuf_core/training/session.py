@@ -9,17 +9,18 @@ complete checkpoint. Heavy: imports torch, transformers, trl.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
+from peft import get_peft_model
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -29,13 +30,22 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from trl.trainer.utils import disable_dropout_in_model
 
+from activeuf_core import processes
 from activeuf_core.artifacts import file_sha256
 from activeuf_core.errors import ConfigError
 from activeuf_core.fingerprint import digest_of
 from activeuf_core.paths import PREFERENCES
 from activeuf_core.schemas import read_rows
 from activeuf_core.stage import StageContext
-from activeuf_core.training import base_model, checkpoints, comparisons, export, report
+from activeuf_core.training import (
+    base_model,
+    checkpoints,
+    comparisons,
+    division,
+    export,
+    out_of_memory,
+    report,
+)
 from activeuf_core.training.adapter import adapter_settings
 from activeuf_core.training.arguments import trainer_arguments, trainer_seed
 from activeuf_core.training.batching import Batching, Schedule, halve, plan_batching, plan_steps
@@ -107,18 +117,29 @@ def train(context: StageContext, config: TrainingConfig, kind: Kind) -> None:
     began = time.monotonic()
     disable_progress_bar()
     transformers_logging.disable_progress_bar()
+    num_processes = processes.introduce()
     if _on_cpu():
         keep_freed_memory()
-    batching = plan_batching(config, PartialState().num_processes)
+    division.require_one_device(num_processes)
+    batching = plan_batching(config, num_processes)
     plan = prepare(context, config)
     context.progress(0, plan.schedule.steps, "steps")
     trained = _train_with_retry(plan, kind, batching)
     values = _facts(plan, kind, trained)  # before publishing, which merges the adapter away
-    distance = export.publish(trained.trainer, plan.base, config, plan.loaded_dtype, context.output)
-    values["seconds"] = time.monotonic() - began
-    counts = (plan.comparisons.num_read, plan.comparisons.num_kept)
-    report.write(context, config, kind.metrics, report.Facts(values, *counts, distance))
-    checkpoints.clear(context.checkpoints)
+    distance = export.publish(
+        trained.trainer,
+        plan.base,
+        config,
+        plan.loaded_dtype,
+        context.output,
+        lambda: _fresh_model(plan, kind),
+    )
+    if distance is not None:
+        values["seconds"] = time.monotonic() - began
+        counts = (plan.comparisons.num_read, plan.comparisons.num_kept)
+        report.write(context, config, kind.metrics, report.Facts(values, *counts, distance))
+        checkpoints.clear(context.checkpoints)
+    processes.wait()  # a launcher gives up on one that is much longer than the others
 
 
 def prepare(context: StageContext, config: TrainingConfig) -> Plan:
@@ -173,11 +194,12 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
         if weight.requires_grad:
             weight.data = weight.data.float()
     trainer.remove_callback(PrinterCallback)
+    division.require_right(trainer, plan.dtype)
     return trainer
 
 
 def _on_cpu() -> bool:
-    return str(PartialState().device) == "cpu"
+    return PartialState().device.type == "cpu"
 
 
 def _train_with_retry(plan: Plan, kind: Kind, batching: Batching) -> Trained:
@@ -185,18 +207,19 @@ def _train_with_retry(plan: Plan, kind: Kind, batching: Batching) -> Trained:
 
     Raises: ConfigError when that does not fit either.
     """
-    trained = _unless_out_of_memory(plan, kind, batching)
+    note = out_of_memory.Note(plan.context.checkpoints, batching)
+    trained = None if note.is_there else _unless_out_of_memory(plan, kind, batching)
     if trained is not None:
         return trained
     smaller = halve(batching)
     if smaller is not None:
-        gc.collect()
-        torch.cuda.empty_cache()
         log.warning(
             "trying again with %d comparisons at a time instead of %d",
             smaller.per_device,
             batching.per_device,
         )
+        if not note.is_there:
+            note.free_memory(plan.context)
         trained = _unless_out_of_memory(plan, kind, smaller)
         if trained is not None:
             return dataclasses.replace(trained, ran_out_of_memory=True)
@@ -218,15 +241,16 @@ def _unless_out_of_memory(plan: Plan, kind: Kind, batching: Batching) -> Trained
 
 def _train_once(plan: Plan, kind: Kind, batching: Batching) -> Trained:
     """Train from the last complete checkpoint, or from the start."""
-    folder = plan.context.checkpoints
-    progress = ReportProgress(plan.context)
-    keeper = KeepCheckpoints(folder, plan.identity, plan.config.save_every)
     trainer = make_trainer(plan, kind, batching)
+    layout = division.layout_of(trainer)
+    progress = ReportProgress(plan.context)
+    keeper = KeepCheckpoints(
+        plan.context.checkpoints, plan.identity, plan.config.save_every, layout
+    )
     trainer.add_callback(progress)
     trainer.add_callback(EvaluateEvery(plan.config.eval_every))
     trainer.add_callback(keeper)
-    resume = checkpoints.last_complete(folder, plan.identity)
-    checkpoints.keep_only(folder, resume)
+    resume = _resumable(plan, layout)
     log.info("training begins%s", f" again at {resume.name}" if resume else "")
     try:
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -237,6 +261,23 @@ def _train_once(plan: Plan, kind: Kind, batching: Batching) -> Trained:
         raise SystemExit(EXIT_INTERRUPTED)
     evaluation = trainer.evaluate() if plan.comparisons.validation else {}
     return Trained(trainer, batching, progress.resumed_from, evaluation)
+
+
+def _resumable(plan: Plan, layout: str) -> Path | None:
+    """Return the checkpoint that all processes go on from, after the first has removed the rest."""
+    found = None
+    if processes.current().is_first:
+        found = checkpoints.last_complete(plan.context.checkpoints, plan.identity, layout)
+        checkpoints.keep_only(plan.context.checkpoints, found)
+    return processes.gather(found)[0]
+
+
+def _fresh_model(plan: Plan, kind: Kind) -> torch.nn.Module:
+    """Return a model like the one that was trained, on the host, to be filled with its weights."""
+    model: Any = kind.load(plan, plan.loaded_dtype)
+    if plan.config.lora:
+        model = get_peft_model(model, adapter_settings(model, plan.config.lora, kind))
+    return model
 
 
 def _dataset(pairs: list[dict[str, Any]], columns: tuple[str, ...]) -> Dataset | None:
@@ -261,10 +302,13 @@ def _facts(plan: Plan, kind: Kind, trained: Trained) -> dict[str, float | int | 
         "gradient_accumulation_steps": trained.batching.accumulation,
         "halved_for_memory": trained.ran_out_of_memory,
         "resumed_from_step": trained.resumed_from,
+        "processes": processes.current().count,
+        "nodes": processes.current().nodes,
+        "divided": division.layout_of(trained.trainer),
         "device": trained.trainer.args.device.type,
         "dtype": str(plan.dtype).removeprefix("torch."),
-        "weights": sum(weight.numel() for weight in weights),
-        "trained_weights": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "weights": sum(division.size_of(weight) for weight in weights),
+        "trained_weights": sum(division.size_of(w) for w in weights if w.requires_grad),
         **{
             f"eval_{name}": trained.evaluation[f"eval_{name}"]
             for name in shown

@@ -75,7 +75,7 @@ def test_resume_writes_the_steps_before_and_counts_on(
     context.log_metrics(1, loss=9.0)
     callback.on_train_begin(arguments, state(1, history=before), TrainerControl())
     now = log(callback, arguments, 2)
-    rows = read_metrics(context.output / METRICS)
+    rows = [row for row in read_metrics(context.output / METRICS) if "loss" in row]
     assert [(row["step"], row["num_tokens"]) for row in rows] == [(1, 5.0), (2, 12.0)]
     assert rows[1]["seconds"] >= 3.0
     assert now.log_history[-1]["num_tokens"] == 12.0

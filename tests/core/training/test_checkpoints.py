@@ -8,15 +8,22 @@ import pytest
 
 from activeuf_core.training.checkpoints import (
     MARK,
-    NEEDED,
+    STATE,
     checkpoint_folder,
     clear,
     keep_only,
     last_complete,
     mark_complete,
+    sizes_of,
 )
 
+NEEDED = (STATE, "optimizer.pt", "scheduler.pt")
 WEIGHTS = "adapter_model.safetensors"
+DIVIDED = {
+    "fsdp": ("pytorch_model_fsdp_0/__0_0.distcp", "optimizer_0/__0_0.distcp", "scheduler.pt"),
+    "deepspeed over 2": ("global_step4/mp_rank_00_model_states.pt", "scheduler.pt"),
+}
+"""Files of checkpoints whose weights are divided, by layout."""
 
 
 def write(checkpoints: Path, step: int, *, identity: str = "i", without: str = "") -> Path:
@@ -70,6 +77,35 @@ def test_mark_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
 def test_checkpoint_of_another_training_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path, 2, identity="other")
     assert last_complete(tmp_path, "i") is None
+
+
+def write_divided(checkpoints: Path, layout: str) -> Path:
+    folder = checkpoint_folder(checkpoints, 4)
+    for name in (STATE, *DIVIDED[layout]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    mark_complete(folder, "i", layout)
+    return folder
+
+
+@pytest.mark.parametrize("layout", DIVIDED)
+def test_a_divided_checkpoint_is_for_a_training_that_divides_alike(
+    tmp_path: Path, layout: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_divided(tmp_path, layout)
+    assert last_complete(tmp_path, "i", layout) == folder
+    assert last_complete(tmp_path, "i") is None
+    assert f"divided otherwise ({layout})" in caplog.text
+    (folder / DIVIDED[layout][0]).unlink()
+    assert last_complete(tmp_path, "i", layout) is None
+
+
+def test_a_file_that_another_process_wrote_is_needed_too(tmp_path: Path) -> None:
+    folder = write(tmp_path, 2)
+    mark_complete(folder, "i", seen=[sizes_of(folder), {"rng_state_1.pth": 3}])
+    assert last_complete(tmp_path, "i") is None
+    (folder / "rng_state_1.pth").write_text("abc")
+    assert last_complete(tmp_path, "i") == folder
 
 
 def test_all_but_one_are_removed_before_a_resume(tmp_path: Path) -> None:
