@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from activeuf_core.annotations.rubric import ASPECTS
 from activeuf_core.config import ModelRef, StrictModel
+from activeuf_core.errors import choose_from
 
 
 class VerifiableJudge(StrictModel):
@@ -75,7 +77,9 @@ class LlmJudge(StrictModel):
 
     mode: Literal["llm"]
     model: ModelRef
-    aspects: tuple[str, ...] = ("instruction_following", "honesty", "truthfulness", "helpfulness")
+    aspects: tuple[str, ...] = Field(
+        default=("instruction_following", "honesty", "truthfulness", "helpfulness"), min_length=1
+    )
     min_digit_mass: float = Field(default=0.05, ge=0.0, le=1.0)
     """With less probability than this on the digits 1 to 5, a reply is a missing rating."""
     max_tokens: int = Field(default=4096, ge=64)
@@ -85,6 +89,16 @@ class LlmJudge(StrictModel):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     server: JudgeServer | None = None
     """Null: the model is loaded here. Otherwise a server answers, which has loaded it."""
+
+    @field_validator("aspects")
+    @classmethod
+    def _aspects_are_known_and_differ(cls, aspects: tuple[str, ...]) -> tuple[str, ...]:
+        for name in aspects:
+            if name not in ASPECTS:
+                raise ValueError(f"unknown aspect {name!r}; {choose_from(name, ASPECTS)}")
+        if len(set(aspects)) != len(aspects):
+            raise ValueError(f"an aspect stands twice among {', '.join(aspects)}; name each once")
+        return aspects
 
 
 Judge = Annotated[

@@ -82,6 +82,11 @@ def take_given(case: Case, config: PrecomputedJudge) -> Judgement:
     given = case.given_rating
     if given is None or given in config.missing_values:
         return Judgement()
+    if not math.isfinite(given):
+        raise DataError(
+            f"prompt {case.prompt_id!r}, {case.model!r}: the given rating is {given}. Allowed: "
+            "finite numbers, or none (null) where there is no rating."
+        )
     try:
         score = log_odds(given, config.clip) if config.transform == "log_odds" else given
     except DataError as error:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from activeuf_core import paths
-from activeuf_core.errors import DataError
+from activeuf_core.annotations.config import AnnotationsConfig
+from activeuf_core.config import parse
+from activeuf_core.errors import ConfigError, DataError
 from activeuf_core.schemas import read_rows, to_text
 from activeuf_core.stage import StageContext
 from tests.fakes.stage_context import passed
@@ -95,6 +97,29 @@ def test_given_rating_outside_its_scale_stops_what_reads_it(judged: Judged) -> N
     told = found["description"]
     assert told.startswith("1 completions have a rating outside the judge's scale (1 to 5)")
     assert told.endswith("first {'given': 0.0} of 'm' for prompt 'p1'.")
+
+
+@pytest.mark.parametrize("rating", [math.nan, math.inf])
+def test_given_rating_that_is_not_finite_is_named(judged: Judged, rating: float) -> None:
+    given = [{"given_rating": 3.0}, {"given_rating": rating}]
+    with pytest.raises(
+        DataError, match=r"prompt 'p1', 'm': the given rating is (nan|inf)\. Allowed"
+    ):
+        judged({"mode": "precomputed"}, [{}] * 2, given)
+
+
+@pytest.mark.parametrize(
+    ("aspects", "words"),
+    [
+        (["honestly"], "unknown aspect 'honestly'; did you mean 'honesty'"),
+        (["honesty", "honesty"], "an aspect stands twice among honesty, honesty"),
+        ([], "at least 1 item"),
+    ],
+)
+def test_wrong_aspects_are_refused_before_anything_is_asked(aspects: list[str], words: str) -> None:
+    judge = {"mode": "llm", "model": {"name": "m", "identity": "x"}, "aspects": aspects}
+    with pytest.raises(ConfigError, match=words):
+        parse(AnnotationsConfig, {"judge": judge}, "dataset")
 
 
 def test_given_rating_that_is_no_probability_is_named(judged: Judged) -> None:
