@@ -287,6 +287,17 @@ def test_budget_stops_exactly(make_pool: Any, make_context: Any, budget: int, bo
     assert check_of(context, "budget_respected")["passed"]
 
 
+def test_pull_decays_over_the_prompts_that_the_budget_buys(
+    make_pool: Any, make_context: Any
+) -> None:
+    enn = {**ENN, "regularization": {"decay": "linear", "initial_value": 2.0}}
+    context = make_context(make_pool(29).write(), **{**SMALL, "enn": enn}, budget=20)
+    run(context)
+    lines = (context.output / paths.METRICS).read_text(encoding="utf-8").splitlines()
+    pull = [json.loads(line)["regularization_towards_initial_weights"] for line in lines]
+    assert pull == [2.0, 1.0]
+
+
 @pytest.mark.parametrize(("ties", "comparisons"), [("drop", 24), ("keep_first", 29)])
 def test_ties_cost_their_annotations(
     make_pool: Any, make_context: Any, ties: str, comparisons: int
