@@ -27,7 +27,7 @@ LIGHT_MODULES = (
     "activeuf_dagster.engine",
 )
 ROOMS = sorted(p.parent.name for p in (PROJECT / "activeuf_core").glob("*/__init__.py"))
-LIBRARIES = ("acquisition", "adoption", "enn", "launchers", "slurm")
+LIBRARIES = ("acquisition", "adoption", "enn", "launchers", "rewards", "slurm")
 """Rooms without a command of their own."""
 MAY_READ = {
     ("adoption", "activeuf_core.evals.benchmarks"),
@@ -37,6 +37,7 @@ MAY_READ = {
     ("loop", "activeuf_core.annotations"),
     ("loop", "activeuf_core.enn"),
     ("reporting", "activeuf_core.evals.benchmarks"),
+    ("rewards", "activeuf_core.annotations"),
 }
 """Room and what it may import of another one."""
 TABLES = (
