@@ -123,7 +123,7 @@ class Catalog:
         self._references = references
         self._resolved: dict[tuple[str, str], Resolved] = {}
         self._of_section: dict[str, Resolved] = {}
-        self._settings: dict[str, str] = {}
+        self._settings: dict[str, tuple[str, str]] = {}
         self._dataset_of_member = {
             member_key(dataset, member): dataset
             for dataset, file in self.datasets.items()
@@ -272,7 +272,8 @@ class Catalog:
         """
         rows = []
         for experiment, found in sorted(scores.items()):
-            facts = {**self._facts_of(experiment), "settings": self._settings_but_seeds(experiment)}
+            digests = self._settings_but_seeds(experiment)
+            facts = {**self._facts_of(experiment), "settings": digests[0], "curve": digests[1]}
             rows.append({"experiment": experiment, "scores": found, **facts})
         return {"rows": rows, "baseline": self.leaderboard.baseline}
 
@@ -286,12 +287,19 @@ class Catalog:
         loss = self.resolved("dpo_model", experiment).full["loss_type"]
         return {**facts, "seed": loop["seed"], "loss": loss}
 
-    def _settings_but_seeds(self, experiment: str) -> str:
-        """Return a digest of all that an experiment sets but its seeds."""
+    def _settings_but_seeds(self, experiment: str) -> tuple[str, str]:
+        """Return a digest of all that an experiment sets but its seeds, and one without the loop's
+        budget too.
+        """
         if experiment not in self._settings:
             found = [self.resolved(asset, experiment) for asset in _SETTINGS]
             texts = [one.text_but_seed for one in found if not one.is_stand_in]
-            self._settings[experiment] = digest_of_text(f"[{','.join(texts)}]")
+            loop = dict(found[_SETTINGS.index("preference_dataset")].identity)
+            unlimited = [canonical_json({**loop, "seed": 0, "budget": None}), *texts[1:]]
+            self._settings[experiment] = (
+                digest_of_text(f"[{','.join(texts)}]"),
+                digest_of_text(f"[{','.join(unlimited)}]"),
+            )
         return self._settings[experiment]
 
     def _resolve(

@@ -111,7 +111,7 @@ class ExpectedBook(RecipeBook):
         for item in self.catalog.inputs_of(stage, partition):
             asset, optional = item.asset, item.optional
             prints = found[asset] = {}
-            for key in self.catalog.upstream_partitions(stage, partition, asset):
+            for key in self._keys(stage, partition, item, found):
                 if optional and not self.is_there(asset, key):
                     continue
                 prints[key] = self.fingerprint(asset, key)

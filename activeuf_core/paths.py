@@ -63,6 +63,7 @@ NOTHING_MADE = "nothing.json"
 LEADERBOARD_MARKDOWN = "leaderboard.md"
 LEADERBOARD_HTML = "leaderboard.html"
 LEADERBOARD_JSON = "leaderboard.json"
+SAMPLE_EFFICIENCY = "sample_efficiency.png"
 LEADERBOARD_PLOT = "leaderboard.png"
 
 

@@ -7,14 +7,14 @@ the scores that exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from activeuf_core.artifacts import ArtifactStore
 from activeuf_core.catalog import Catalog
 from activeuf_core.fingerprint import digest_of, fingerprint
-from activeuf_core.stages import Stage, stage_of
+from activeuf_core.stages import Input, Stage, stage_of
 
 Node = tuple[str, str]
 """(asset, partition)."""
@@ -72,11 +72,14 @@ class RecipeBook:
         return self.recipe(asset, partition).fingerprint
 
     def upstream(self, asset: str, partition: str) -> tuple[Node, ...]:
-        """Return the nodes that one partition reads, optional ones included."""
+        """Return the nodes that one partition reads, optional ones included; not what is read along
+        with others.
+        """
         stage = stage_of(asset)
         return tuple(
             (item.asset, key)
             for item in self.catalog.inputs_of(stage, partition)
+            if not item.along_with
             for key in self.catalog.upstream_partitions(stage, partition, item.asset)
         )
 
@@ -97,14 +100,14 @@ class RecipeBook:
         absent: list[Node] = []
         for item in self.catalog.inputs_of(stage, partition):
             found: dict[str, str] = {}
-            for key in self.catalog.upstream_partitions(stage, partition, item.asset):
+            for key in self._keys(stage, partition, item, inputs):
                 above = (
                     self._current(item.asset, key)
                     if item.optional
                     else self.recipe(item.asset, key)
                 )
                 if item.optional and not self._is_usable(above):
-                    absent.append((item.asset, key))
+                    absent += [] if item.along_with else [(item.asset, key)]
                 else:
                     found[key] = above.fingerprint
             inputs[item.asset] = found
@@ -124,6 +127,14 @@ class RecipeBook:
             else base,
             absent=tuple(absent),
         )
+
+    def _keys(
+        self, stage: Stage, partition: str, item: Input, known: Mapping[str, Mapping[str, str]]
+    ) -> Iterable[str]:
+        """Return the partitions of an input. Args: known: the inputs before it."""
+        if item.along_with:
+            return known[item.along_with]
+        return self.catalog.upstream_partitions(stage, partition, item.asset)
 
     def _generation(self, asset: str, base: str) -> int:
         """Return how often a recipe was re-run on purpose."""

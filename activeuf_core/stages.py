@@ -45,10 +45,13 @@ class Input:
     """An asset that a stage reads: the partition that belongs to its own, or all that do.
 
     `optional`: the stage works with those that are complete and says which are missing.
+    `along_with`: it is read for the partitions of that other, optional input that are there, and
+    nobody waits for it or asks for it: whoever made the other one had it.
     """
 
     asset: str
     optional: bool = False
+    along_with: str = ""
 
 
 @dataclass(frozen=True)
@@ -310,10 +313,16 @@ STAGES: tuple[Stage, ...] = (
         module="activeuf_core.reporting",
         version="1",
         config=LeaderboardConfig,
-        inputs=(Input("scores", optional=True),),
+        inputs=(
+            Input("scores", optional=True),
+            Input("preference_dataset", optional=True, along_with="scores"),
+        ),
         dimension="none",
         group="08_reporting",
-        description="All experiments side by side, with deltas to a named baseline.",
+        description=(
+            "All experiments side by side, with deltas to a named baseline, and what their scores "
+            "cost in annotations."
+        ),
         kinds=("python", "markdown"),
         checks=(Check("leaderboard_not_empty", "At least one experiment has scores."),),
         weight=0,

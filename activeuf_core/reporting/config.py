@@ -50,6 +50,8 @@ class LeaderboardRow(StrictModel):
     settings: str = ""
     """What else sets the experiment apart, the seed left out (a digest, or words). Experiments are
     seeds of one another when dataset, acquisition and settings are equal."""
+    curve: str = ""
+    """The same without the loop's budget: the points of one curve of sample efficiency."""
 
 
 class LeaderboardConfig(StrictModel):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from activeuf_core.figures import draw
+from activeuf_core.reporting.tables import no_value, row_name
 
 MOST_ROWS = 30
-NO_VALUE = "–"
 
 
 def plot_heatmap(path: Path, board: Mapping[str, Any]) -> None:
@@ -29,16 +29,20 @@ def plot_heatmap(path: Path, board: Mapping[str, Any]) -> None:
         axes.imshow(picture, cmap="Blues", vmin=-0.3, vmax=2.4, aspect="auto")
         for y, line in enumerate(values):
             for x, value in enumerate(line):
-                text = NO_VALUE if value is None else f"{value:.3f}"
-                axes.text(x, y, text, ha="center", va="center", fontsize=8)
+                cell = rows[y]["cells"][columns[x]["name"]]
+                text = no_value(cell) if value is None else f"{value:.3f}"
+                size = 8 if len(text) <= len("0.000") else 6
+                axes.text(x, y, text, ha="center", va="center", fontsize=size)
         titles = [column["title"].replace("/", "/\n").replace(" ", "\n", 1) for column in columns]
         axes.set_xticks(range(len(columns)), titles, fontsize=7)
-        axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=8)
+        axes.set_yticks(range(len(rows)), [row_name(row) for row in rows], fontsize=8)
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    draw(path, paint, width=2.0 + 0.8 * len(columns), height=1.0 + 0.3 * max(len(rows), 1))
+    longest = max((len(row_name(row)) for row in rows), default=0)
+    width = 0.8 + 0.065 * longest + 0.8 * len(columns)
+    draw(path, paint, width=width, height=1.0 + 0.3 * max(len(rows), 1))
 
 
 def shades_of(column: Sequence[float | None]) -> list[float]:

@@ -1,16 +1,18 @@
 """The leaderboard: all experiments side by side, seeds put together, deltas to a named baseline.
 
-In: `scores` of the experiments (some may be missing); what each experiment is. Out:
-leaderboard.json, leaderboard.md, leaderboard.html (one file, sortable), a heat map. Experiments
-with equal dataset, acquisition and settings and different seeds become one row: mean ± 95 %
-t-interval.
+In: `scores` of the experiments (some may be missing), and how many annotations each bought; what
+each experiment is. Out: leaderboard.json, leaderboard.md, leaderboard.html (one file, sortable), a
+heat map, and scores against annotations. Experiments with equal dataset, acquisition and settings
+and different seeds become one row: mean ± 95 % t-interval. Baselines are rows like any other.
 Cost: none. Command: `python -m activeuf_core.reporting --config … --run-dir …`.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from activeuf_core.artifacts import read_json, write_json
@@ -20,14 +22,19 @@ from activeuf_core.paths import (
     LEADERBOARD_JSON,
     LEADERBOARD_MARKDOWN,
     LEADERBOARD_PLOT,
+    METRICS,
+    SAMPLE_EFFICIENCY,
     SCORES,
 )
 from activeuf_core.reporting.config import LeaderboardConfig, LeaderboardRow
+from activeuf_core.reporting.deltas import add_deltas
+from activeuf_core.reporting.efficiency import plot_efficiency
 from activeuf_core.reporting.heatmap import plot_heatmap
 from activeuf_core.reporting.page import render_html
-from activeuf_core.reporting.scores import FINAL_MEAN, MEAN_NAMES, is_left_out
+from activeuf_core.reporting.scores import FINAL_MEAN, MEAN_NAMES, MISSING, is_left_out
 from activeuf_core.reporting.tables import render_markdown, render_text
 from activeuf_core.stage import StageContext
+from activeuf_core.stand_ins import LEFT_OUT, PUBLISHED
 
 __all__ = ["build", "render_text", "run"]
 
@@ -37,6 +44,11 @@ T_975 = (
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
 """97.5 % quantiles of Student's t for 1 to 30 degrees of freedom."""
+Z_975 = 1.959964
+USUAL_LOSS = "sigmoid"
+
+SEED_SEPARATOR = "-seed="
+"""Stands in the name of an experiment that is one of several seeds, before the seed."""
 
 Scores = Mapping[str, Any]
 Cell = dict[str, Any]
@@ -49,13 +61,20 @@ def run(context: StageContext) -> None:
         experiment: read_json(folder / SCORES)
         for experiment, folder in context.inputs("scores").items()
     }
-    board = build(config, scores)
+    bought = {
+        experiment: count
+        for experiment, folder in context.inputs("preference_dataset").items()
+        if (count := annotations_bought(folder)) is not None
+    }
+    board = build(config, scores, bought)
     write_json(context.output / LEADERBOARD_JSON, board)
     (context.output / LEADERBOARD_MARKDOWN).write_text(render_markdown(board), encoding="utf-8")
     (context.output / LEADERBOARD_HTML).write_text(render_html(board), encoding="utf-8")
     plot_heatmap(context.output / LEADERBOARD_PLOT, board)
+    plot_efficiency(context.output / SAMPLE_EFFICIENCY, board)
     context.add_markdown("leaderboard", render_markdown(board))
     context.add_plot("plot", context.output / LEADERBOARD_PLOT)
+    context.add_plot("sample_efficiency", context.output / SAMPLE_EFFICIENCY)
     context.add_metadata(
         experiments=len(config.rows), with_scores=len(scores), rows=len(board["rows"])
     )
@@ -67,31 +86,34 @@ def run(context: StageContext) -> None:
     )
 
 
-def build(config: LeaderboardConfig, scores: Mapping[str, Scores]) -> dict[str, Any]:
+def build(
+    config: LeaderboardConfig,
+    scores: Mapping[str, Scores],
+    bought: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """Return the leaderboard: `columns`, `rows` (the best final score first), `baseline`, `notes`.
 
     Args: scores: the content of scores.json by experiment; experiments without one get empty cells.
+    bought: annotations by experiment, where that is known.
     """
     columns = _columns(scores)
-    rows = [_row(members, columns, scores) for members in seeds_of(config.rows)]
+    rows = [_row(members, columns, scores, bought or {}) for members in seeds_of(config.rows)]
     has_baseline = config.baseline in scores
-    _add_deltas(rows, config.baseline if has_baseline else None)
+    kept_back = add_deltas(rows, config.baseline if has_baseline else None)
     rows.sort(key=_rank)
-    notes = _notes(rows, scores)
+    notes = [*_notes(rows, scores), *kept_back]
     if config.baseline is not None and not has_baseline:
         notes.insert(0, f"The baseline {config.baseline} has no scores yet: there are no deltas.")
     named = config.baseline if has_baseline else None
     return {"baseline": named, "columns": columns, "rows": rows, "notes": notes}
 
 
-def _add_deltas(rows: Sequence[dict[str, Any]], baseline: str | None) -> None:
-    """Give every cell its difference from the row that the baseline is in; None without one."""
-    base = next((row for row in rows if baseline in row["experiments"]), None)
-    for row in rows:
-        row["is_baseline"] = row is base
-        for name, cell in row["cells"].items():
-            compared = base["cells"][name] if base and row is not base else None
-            cell["delta"] = _delta(cell, compared)
+def annotations_bought(folder: Path) -> int | None:
+    """Return how many annotations a loop bought; None for what bought none."""
+    if not (folder / METRICS).is_file():
+        return None
+    *_, last = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    return int(json.loads(last)["annotations"])
 
 
 def seeds_of(rows: Sequence[LeaderboardRow]) -> list[list[LeaderboardRow]]:
@@ -111,8 +133,18 @@ def interval(values: Sequence[float]) -> float:
     n = len(values)
     mean = math.fsum(values) / n
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    quantile = T_975[n - 2] if n - 2 < len(T_975) else 1.96
-    return quantile * deviation / math.sqrt(n)
+    return _quantile(n - 1) * deviation / math.sqrt(n)
+
+
+def _quantile(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t; beyond the table, the first terms of its expansion
+    around the normal distribution's, right to four digits.
+    """
+    if freedom <= len(T_975):
+        return T_975[freedom - 1]
+    cube, fifth = Z_975**3, Z_975**5
+    first = (cube + Z_975) / (4 * freedom)
+    return Z_975 + first + (5 * fifth + 16 * cube + 3 * Z_975) / (96 * freedom**2)
 
 
 def _columns(scores: Mapping[str, Scores]) -> list[dict[str, str]]:
@@ -140,19 +172,41 @@ def _row(
     members: Sequence[LeaderboardRow],
     columns: Iterable[Mapping[str, str]],
     scores: Mapping[str, Scores],
+    bought: Mapping[str, int],
 ) -> dict[str, Any]:
     first = members[0]
     found = [scores[member.experiment] for member in members if member.experiment in scores]
+    counts = [bought[member.experiment] for member in members if member.experiment in bought]
     return {
-        "name": first.experiment
-        if len(members) == 1
-        else f"{first.acquisition} ({len(members)} seeds)",
+        "name": _name(members),
+        "method": _method(first),
         "experiments": [member.experiment for member in members],
         "dataset": first.dataset,
         "acquisition": first.acquisition,
-        "seeds": [member.seed for member in members],
+        "loss": first.loss,
+        "baseline": first.baseline,
+        "seeds": [] if first.baseline else [member.seed for member in members],
+        "annotations": math.fsum(counts) / len(counts) if counts else None,
+        "curve": first.curve or first.settings,
         "cells": {column["name"]: _cell(column, found, len(members)) for column in columns},
     }
+
+
+def _name(members: Sequence[LeaderboardRow]) -> str:
+    """Return what a row is called: its experiment, or what its seeds have in common."""
+    if len(members) == 1:
+        return members[0].experiment
+    stems = {member.experiment.rpartition(SEED_SEPARATOR)[0] for member in members}
+    common = next(iter(stems)) if len(stems) == 1 else ""
+    return f"{common or _method(members[0])} ({len(members)} seeds)"
+
+
+def _method(row: LeaderboardRow) -> str:
+    """Return what tells a row's curve from others, for a legend."""
+    if row.baseline:
+        return row.experiment
+    loss = "" if row.loss in ("", USUAL_LOSS) else f", {row.loss}"
+    return f"{row.acquisition}{loss} on {row.dataset}"
 
 
 def _cell(column: Mapping[str, str], found: Sequence[Scores], num_seeds: int) -> Cell:
@@ -164,9 +218,11 @@ def _cell(column: Mapping[str, str], found: Sequence[Scores], num_seeds: int) ->
     cell: Cell = {
         "title": column["title"],
         "value": None,
+        "state": _state(column, found),
         "spread": None,
         "spread_kind": None,
         "num_seeds": 0,
+        **_what(column, found),
     }
     if not values:
         return cell
@@ -188,16 +244,61 @@ def _value(column: Mapping[str, str], scores: Scores) -> tuple[float | None, flo
     return (entry["score"], entry["stderr"]) if entry else (None, None)
 
 
-def _delta(cell: Cell, base: Cell | None) -> float | None:
-    if base is None or cell["value"] is None or base["value"] is None:
-        return None
-    return cell["value"] - base["value"]
+def _state(column: Mapping[str, str], found: Sequence[Scores]) -> str:
+    """Return why a cell without a value has none: '' where somebody has one."""
+    if any(_value(column, scores)[0] is not None for scores in found):
+        return ""
+    if column["kind"] == "mean":
+        parts = [part for scores in found for part in _over(column["name"], scores)]
+        return LEFT_OUT if found and not parts else MISSING
+    is_out = found and all(is_left_out(scores, column["name"]) for scores in found)
+    return LEFT_OUT if is_out else MISSING
+
+
+def _what(column: Mapping[str, str], found: Sequence[Scores]) -> dict[str, Any]:
+    """Return what a cell's number is of: the benchmarks of a mean, or a title and the rows' data;
+    whether it was published.
+    """
+    name = column["name"]
+    over = sorted({part for scores in found for part in _over(name, scores)})
+    entries = [scores["benchmarks"][name] for scores in found if name in scores["benchmarks"]]
+    scored = [entry for entry in entries if entry["score"] is not None]
+    return {
+        "over": over,
+        "called": sorted({entry["title"] for entry in scored}),
+        "data": sorted({entry["data"]["identity"] for entry in scored if entry["data"]}),
+    }
+
+
+def _over(mean: str, scores: Scores) -> list[str]:
+    """Return the benchmarks of a mean, of the final one those of both."""
+    if mean not in scores["means"]:
+        return []
+    over = scores["means"][mean]["over"]
+    return [part for name in over for part in _over(name, scores) or [name]]
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[float, ...]:
     """Order rows by the final mean, then by the columns before it; what has none comes last."""
     values = [cell["value"] for cell in reversed(row["cells"].values())]
     return tuple(math.inf if value is None else -value for value in values)
+
+
+def _published(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> list[str]:
+    """Return where published scores are from."""
+    return [
+        f"{row['name']}: published scores ({source}), not computed here."
+        for row in rows
+        if row["baseline"] == PUBLISHED
+        for source in sorted(
+            {
+                entry[PUBLISHED]
+                for name in row["experiments"]
+                for entry in scores.get(name, {"benchmarks": {}})["benchmarks"].values()
+                if PUBLISHED in entry
+            }
+        )
+    ]
 
 
 def _notes(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> list[str]:
@@ -215,12 +316,14 @@ def _notes(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> l
             )
         if partial:
             notes.append(f"{row.title}: some scores are means without {', '.join(partial)}.")
-    notes += _adopted(scores)
+    notes += [*_adopted(scores), *_published(rows, scores)]
     kinds = {cell["spread_kind"] for row in rows for cell in row["cells"].values()}
     if "stderr" in kinds:
         notes.append("± of one seed is the standard error over the benchmark's rows.")
     if "t95" in kinds:
         notes.append("± of several seeds is the 95 % t-interval over the seeds.")
+    if any(cell["state"] == LEFT_OUT for row in rows for cell in row["cells"].values()):
+        notes.append(f"{LEFT_OUT}: the experiment does without that benchmark.")
     return notes
 
 

@@ -9,7 +9,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from activeuf_core.reporting.tables import NO_VALUE, all_notes, row_name
+from activeuf_core.reporting.tables import all_notes, no_value, row_name
 
 STYLE = """
 :root {
@@ -29,13 +29,15 @@ th, td {
   padding: .45rem .8rem; border-bottom: 1px solid var(--line);
   text-align: right; white-space: nowrap;
 }
-th:first-child, td:first-child { text-align: left; }
-th { background: var(--head); position: sticky; top: 0; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; }
+td:first-child { background: Canvas; }
+th { background: var(--head); }
 th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 2px solid; outline-offset: 2px; }
 th[aria-sort=ascending] button::after { content: " ▲"; }
 th[aria-sort=descending] button::after { content: " ▼"; }
 small { color: var(--muted); display: block; }
+.none { color: var(--muted); }
 .up { color: var(--up); } .down { color: var(--down); }
 .mean { background: var(--head); font-weight: 600; }
 """
@@ -83,7 +85,7 @@ def render_html(board: Mapping[str, Any]) -> str:
 
 
 def _html_row(row: Mapping[str, Any], kinds: Sequence[str]) -> str:
-    about = f"{row['dataset']}, seed {', '.join(map(str, row['seeds']))}"
+    about = about_row(row)
     name, key = html.escape(row_name(row)), html.escape(row["name"])
     first = f'<td data-value="{key}">{name}<small>{html.escape(about)}</small></td>'
     cells = (
@@ -92,13 +94,24 @@ def _html_row(row: Mapping[str, Any], kinds: Sequence[str]) -> str:
     return f"<tr>{first}{''.join(cells)}</tr>"
 
 
+def about_row(row: Mapping[str, Any]) -> str:
+    """Return what stands below a row's name: data set, loss, seeds, annotations."""
+    if row["baseline"]:
+        return {"untrained": "a base model as it is", "published": "published scores"}[
+            row["baseline"]
+        ]
+    seeds = f"seed{'s' if len(row['seeds']) > 1 else ''} {', '.join(map(str, row['seeds']))}"
+    bought = "" if row["annotations"] is None else f"{row['annotations']:,.0f} annotations"
+    return ", ".join(part for part in (row["dataset"], row["loss"], seeds, bought) if part)
+
+
 def _html_cell(cell: Mapping[str, Any], kind: str) -> str:
     classes = ' class="mean"' if kind == "mean" else ""
     if cell["value"] is None:
-        return f'<td data-value=""{classes}>{NO_VALUE}</td>'
+        return f'<td data-value=""{classes}><span class="none">{no_value(cell)}</span></td>'
     spread = f" ± {cell['spread']:.3f}" if cell["spread_kind"] else ""
     delta = ""
     if cell["delta"] is not None:
-        way = "up" if cell["delta"] >= 0 else "down"
+        way = "up" if cell["delta"] > 0 else "down" if cell["delta"] < 0 else "same"
         delta = f'<small class="{way}">{cell["delta"]:+.3f}</small>'
     return f'<td data-value="{cell["value"]!r}"{classes}>{cell["value"]:.3f}{spread}{delta}</td>'

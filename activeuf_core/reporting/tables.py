@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from activeuf_core.stand_ins import LEFT_OUT
+
 NO_VALUE = "–"
 BASELINE_MARK = " (baseline)"
 CELL_WIDTH = 12
@@ -39,7 +41,8 @@ def render_markdown(board: Mapping[str, Any]) -> str:
     head = ["experiment", *(column["title"] for column in board["columns"])]
     lines = [_piped(head), _piped(["---", *["---:"] * len(board["columns"])])]
     for row in board["rows"]:
-        name = f"**{row['name']}**{BASELINE_MARK}" if row["is_baseline"] else row["name"]
+        name = f"**{row['name']}**" if row["is_baseline"] else row["name"]
+        name += marks(row)
         lines.append(_piped([name, *(_plain(cell) for cell in row["cells"].values())]))
     return "\n".join([*lines, "", *(f"- {note}" for note in all_notes(board))]) + "\n"
 
@@ -56,14 +59,27 @@ def all_notes(board: Mapping[str, Any]) -> list[str]:
 
 
 def row_name(row: Mapping[str, Any]) -> str:
-    """Return the name of a row, the baseline marked."""
-    return row["name"] + (BASELINE_MARK if row["is_baseline"] else "")
+    """Return the name of a row, with what it is if it is no experiment."""
+    return row["name"] + marks(row)
+
+
+def marks(row: Mapping[str, Any]) -> str:
+    """Return what stands behind a row's name: what kind of baseline it is, and whether it is the
+    one that deltas are to.
+    """
+    kind = row["baseline"] and not row["name"].endswith(row["baseline"])
+    return (f" ({row['baseline']})" if kind else "") + (BASELINE_MARK if row["is_baseline"] else "")
+
+
+def no_value(cell: Mapping[str, Any]) -> str:
+    """Return what stands where there is no score: that it is missing, or left out."""
+    return LEFT_OUT if cell["state"] == LEFT_OUT else NO_VALUE
 
 
 def _plain(cell: Mapping[str, Any]) -> str:
     """Return a cell on one line: value, spread, delta."""
     if cell["value"] is None:
-        return NO_VALUE
+        return no_value(cell)
     spread = f" ± {cell['spread']:.3f}" if cell["spread_kind"] else ""
     delta = f" ({cell['delta']:+.3f})" if cell["delta"] is not None else ""
     return f"{cell['value']:.3f}{spread}{delta}"
@@ -72,7 +88,7 @@ def _plain(cell: Mapping[str, Any]) -> str:
 def _short(cell: Mapping[str, Any]) -> str:
     """Return value and delta: what a terminal has room for."""
     if cell["value"] is None:
-        return NO_VALUE
+        return no_value(cell)
     delta = f" {cell['delta']:+.3f}" if cell["delta"] is not None else ""
     return f"{cell['value']:.3f}{delta}"
 

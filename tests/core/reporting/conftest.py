@@ -59,6 +59,8 @@ def make_board() -> MakeBoard:
     def make(
         experiments: Mapping[str, tuple[str, int, dict[str, Any] | None]],
         baseline: str | None = None,
+        bought: Mapping[str, int] | None = None,
+        **facts: Mapping[str, Any],
     ) -> dict[str, Any]:
         rows = [
             {
@@ -67,11 +69,12 @@ def make_board() -> MakeBoard:
                 "acquisition": acquisition,
                 "seed": seed,
                 "scores": "",
+                **facts.get(name, {}),
             }
             for name, (acquisition, seed, _) in experiments.items()
         ]
         config = LeaderboardConfig.model_validate({"rows": rows, "baseline": baseline})
         found = {name: scores for name, (_, _, scores) in experiments.items() if scores}
-        return build(config, found)
+        return build(config, found, bought)
 
     return make

@@ -12,11 +12,13 @@ from activeuf_core.paths import (
     LEADERBOARD_JSON,
     LEADERBOARD_MARKDOWN,
     LEADERBOARD_PLOT,
+    METRICS,
+    SAMPLE_EFFICIENCY,
     SCORES,
 )
 from activeuf_core.reporting import leaderboard
 from activeuf_core.reporting.config import LeaderboardRow
-from activeuf_core.reporting.leaderboard import T_975, interval, run, seeds_of
+from activeuf_core.reporting.leaderboard import annotations_bought, interval, run, seeds_of
 from activeuf_core.reporting.scores import FINAL_MEAN
 from tests.core.reporting.conftest import MakeBoard, all_scores, scores_of
 from tests.fakes.stage_context import MakeContext, passed
@@ -60,8 +62,10 @@ def test_the_interval_is_student_s() -> None:
 
 def test_the_quantiles_are_right() -> None:
     stats = pytest.importorskip("scipy.stats")
-    for freedom, quantile in enumerate(T_975, start=1):
-        assert quantile == pytest.approx(stats.t.ppf(0.975, freedom), abs=6e-4)
+    for freedom in (*range(1, 40), 60, 1000):
+        values = [0.0] * freedom + [1.0]
+        expected = stats.t.ppf(0.975, freedom) * stats.sem(values)
+        assert interval(values) == pytest.approx(expected, rel=3e-4)
 
 
 def test_the_best_comes_first_and_what_has_no_scores_last(make_board: MakeBoard) -> None:
@@ -101,7 +105,7 @@ def test_seeds_give_mean_and_interval(make_board: MakeBoard) -> None:
     )
     (only,) = board["rows"]
     cell = only["cells"][FINAL_MEAN]
-    assert (only["name"], only["seeds"]) == ("drts (2 seeds)", [1, 2])
+    assert (only["name"], only["seeds"]) == ("drts on demo (2 seeds)", [1, 2])
     assert (cell["value"], cell["spread_kind"], cell["num_seeds"]) == (0.5, "t95", 2)
     assert cell["spread"] == pytest.approx(12.706 * 0.1)
 
@@ -136,14 +140,51 @@ def test_adopted_scores_are_called_that(make_board: MakeBoard) -> None:
     assert "Adopted, not computed here: a (GSM8K)." in notes
 
 
+def test_seeds_of_one_file_are_called_as_the_file(make_board: MakeBoard) -> None:
+    one = all_scores(0.4)
+    board = make_board({"big-seed=1": ("drts", 1, one), "big-seed=2": ("drts", 2, one)})
+    assert board["rows"][0]["name"] == "big (2 seeds)"
+
+
+def test_losses_and_data_sets_are_told_apart(make_board: MakeBoard) -> None:
+    runs = {name: ("drts", 1, all_scores(0.4)) for name in ("a", "b", "c")}
+    facts = {"b": {"loss": "ipo", "settings": "b"}, "c": {"dataset": "tulu3"}}
+    methods = {r["name"]: r["method"] for r in make_board(runs, **facts)["rows"]}
+    assert methods == {"a": "drts on demo", "b": "drts, ipo on demo", "c": "drts on tulu3"}
+
+
+def test_what_is_left_out_is_told_from_what_is_missing(make_board: MakeBoard) -> None:
+    out = scores_of({"gsm8k": 0.5}, ifeval={"reason": "left out"})
+    board = make_board({"a": ("x", 1, out), "b": ("y", 1, all_scores(0.2))})
+    cells = next(r["cells"] for r in board["rows"] if r["name"] == "a")
+    assert (cells["ifeval"]["state"], cells["truthfulqa"]["state"]) == ("left out", "missing")
+    assert "left out: the experiment does without that benchmark." in board["notes"]
+
+
+def test_published_scores_name_their_source(make_board: MakeBoard) -> None:
+    told = scores_of({"gsm8k": 0.5}, gsm8k={"published": "a paper", "data": None})
+    board = make_board({"p": ("", 0, told)}, p={"baseline": "published", "dataset": ""})
+    assert "p: published scores (a paper), not computed here." in board["notes"]
+    assert board["rows"][0]["seeds"] == []
+
+
+def test_annotations_are_counted_by_the_loop(tmp_path: Path) -> None:
+    assert annotations_bought(tmp_path) is None
+    rows = ('{"step": 0, "annotations": 16.0}', '{"step": 1, "annotations": 30.0}')
+    (tmp_path / METRICS).write_text("\n".join(rows) + "\n")
+    assert annotations_bought(tmp_path) == 30
+
+
 def test_the_stage_writes_every_form(make_context: MakeContext, tmp_path: Path) -> None:
     write_json(tmp_path / "a" / SCORES, all_scores(0.5))
+    (tmp_path / "a" / METRICS).write_text('{"step": 0, "annotations": 64.0}\n')
     rows = [row(name).model_dump() for name in ("a", "b")]
-    context = make_context(
-        "leaderboard", {"rows": rows, "baseline": "a"}, {"scores": {"a": tmp_path / "a"}}
-    )
+    both = {"scores": {"a": tmp_path / "a"}, "preference_dataset": {"a": tmp_path / "a"}}
+    context = make_context("leaderboard", {"rows": rows, "baseline": "a"}, both)
     run(context)
-    for name in (LEADERBOARD_MARKDOWN, LEADERBOARD_HTML, LEADERBOARD_PLOT):
+    assert read_json(context.output / LEADERBOARD_JSON)["rows"][0]["annotations"] == 64
+    assert context.metadata["sample_efficiency"]["kind"] == "plot"
+    for name in (LEADERBOARD_MARKDOWN, LEADERBOARD_HTML, LEADERBOARD_PLOT, SAMPLE_EFFICIENCY):
         assert (context.output / name).stat().st_size > 100
     board = read_json(context.output / LEADERBOARD_JSON)
     assert [r["name"] for r in board["rows"]] == ["a", "b"]

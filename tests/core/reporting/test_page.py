@@ -63,6 +63,14 @@ def test_every_column_has_a_button(page: str) -> None:
     assert page.count("<button>") == 8
 
 
+def test_what_is_below_a_name_says_what_the_row_is(make_board: MakeBoard) -> None:
+    runs = {"a": ("drts", 1, all_scores(0.25)), "base": ("", 0, all_scores(0.5))}
+    facts = {"a": {"loss": "ipo"}, "base": {"baseline": "untrained", "dataset": ""}}
+    found = render_html(make_board(runs, bought={"a": 1200}, **facts))
+    assert "demo, ipo, seed 1, 1,200 annotations" in found
+    assert "base (untrained)<small>a base model as it is" in found
+
+
 def test_light_and_dark_are_both_meant(page: str) -> None:
     assert "color-scheme: light dark" in page
     assert "prefers-color-scheme: dark" in page
