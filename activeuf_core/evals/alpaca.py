@@ -52,6 +52,7 @@ from activeuf_core.evals.alpaca_winrate import (
 )
 from activeuf_core.evals.benchmarks import Benchmark, benchmark
 from activeuf_core.evals.outcome import Outcome, Part, Prediction, digest, mean_part, publish
+from activeuf_core.evals.questions import require_answerable
 from activeuf_core.evals.rows import Row, load_rows
 from activeuf_core.evals.untrained import weights_folder
 from activeuf_core.paths import LENGTH_PLOT
@@ -74,7 +75,9 @@ def run(context: StageContext) -> None:
     """
     config = context.config(AlpacaEvalConfig)
     row = benchmark(config.benchmark)
-    rows = load_rows(row.name, context.locate(config.data), config.limit)
+    location = context.locate(config.data)
+    rows = load_rows(row.name, location, config.limit)
+    require_answerable(row.name, rows, location)
     reference = _reference(rows)
     known = _known(context, config, rows)
     prompt = _prompt(context, config)

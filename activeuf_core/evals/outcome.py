@@ -35,8 +35,8 @@ PREVIEW_KEYS = ("id", "group", "correct", "expected", "output")
 class Prediction:
     """What the model did with one row.
 
-    `correct` is the row's contribution to the score, in [0, 1]; None: it could not be found out, and
-    counts neither way. `group` is its subject or domain; `extra` what a metric needs beyond the
+    `correct` is the row's contribution to the score, in [0, 1]; None: it could not be found out,
+    and counts neither way. `group` is its subject or domain; `extra` what a metric needs beyond the
     output (log-likelihoods, rewards).
     """
 

@@ -16,6 +16,7 @@ ASKED: dict[str, str] = {
     "minerva_math": "problem",
     "ifeval": "prompt",
     "truthfulqa": "question",
+    "alpaca_eval": "instruction",
 }
 """The column that holds the question."""
 SHOWN = 60

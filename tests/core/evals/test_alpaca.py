@@ -254,6 +254,11 @@ def test_wrong_rows_are_refused(make: Make, change: dict[str, Any], told: str) -
         alpaca.run(make(rows))
 
 
+def test_a_repeated_instruction_is_refused(make: Make) -> None:
+    with pytest.raises(DataError, match="holds the same text as row 1"):
+        alpaca.run(make([ROWS["alpaca_eval"][0]] * 2))
+
+
 def test_a_long_question_is_asked_with_the_longer_output_cut(make: Make) -> None:
     rows = [{**ROWS["alpaca_eval"][0], "output": "word " * 2000}]
     context = make(rows, judge={**HERE, "max_tokens": 1600})
