@@ -102,9 +102,11 @@ def build(
     kept_back = add_deltas(rows, config.baseline if has_baseline else None)
     rows.sort(key=_rank)
     notes = [*_notes(rows, scores), *kept_back]
-    if config.baseline is not None and not has_baseline:
-        notes.insert(0, f"The baseline {config.baseline} has no scores yet: there are no deltas.")
     named = config.baseline if has_baseline else None
+    if config.baseline is None:
+        notes.insert(0, "No baseline is named, so there are no deltas.")
+    elif not has_baseline:
+        notes.insert(0, f"The baseline {config.baseline} has no scores yet: there are no deltas.")
     return {"baseline": named, "columns": columns, "rows": rows, "notes": notes}
 
 
@@ -309,8 +311,11 @@ def _notes(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> l
             s["benchmarks"][row.name] for s in scores.values() if row.name in s["benchmarks"]
         ]
         data = {entry["data"]["identity"] for entry in entries if entry["data"]}
+        called = sorted({entry["title"] for entry in entries if entry["score"] is not None})
         partial = sorted({part for entry in entries for part in entry["missing_parts"]})
-        if len(data) > 1:
+        if len(called) > 1:
+            notes.append(f"{' and '.join(called)} share a column and do not compare.")
+        elif len(data) > 1:
             notes.append(
                 f"{row.title}: the experiments were scored on {len(data)} different sets of rows."
             )

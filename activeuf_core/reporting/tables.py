@@ -50,11 +50,7 @@ def render_markdown(board: Mapping[str, Any]) -> str:
 def all_notes(board: Mapping[str, Any]) -> list[str]:
     """Return what stands below the table: the baseline, the signs, and the board's own notes."""
     named = board["baseline"]
-    deltas = (
-        [f"Deltas are to the row of {named}."]
-        if named
-        else ["No baseline is named, so there are no deltas."]
-    )
+    deltas = [f"Deltas are to the row of {named}."] if named else []
     return [*deltas, f"{NO_VALUE}: no score.", *board["notes"]]
 
 

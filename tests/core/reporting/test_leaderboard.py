@@ -128,6 +128,12 @@ def test_scores_on_other_rows_are_not_compared_silently(make_board: MakeBoard) -
     assert "GSM8K: the experiments were scored on 2 different sets of rows." in board["notes"]
 
 
+def test_names_that_share_a_column_are_said_not_to_compare(make_board: MakeBoard) -> None:
+    like = scores_of({"gsm8k": 0.1}, gsm8k={"title": "Sums", "data": None})
+    notes = make_board({"a": ("x", 1, all_scores(0.5)), "b": ("y", 1, like)})["notes"]
+    assert "GSM8K and Sums share a column and do not compare." in notes
+
+
 def test_a_mean_without_a_domain_is_noted(make_board: MakeBoard) -> None:
     partial = scores_of({"rewardbench2": 0.1}, rewardbench2={"missing_parts": ["Ties"]})
     notes = make_board({"a": ("x", 1, partial)})["notes"]
