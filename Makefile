@@ -14,7 +14,7 @@ MODEL := $(HOME_FOLDER)/models/SmolLM2-135M-Instruct
 SLURM_DEMO := $(HOME_FOLDER)/slurm-demo
 SANDBOX := slurm/sandbox
 
-.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm bench-plan bench-recovery bench-core bench-training bench-evaluation check format lock clean
+.PHONY: help setup model browser slurm ssh postgres demo demo-slurm ui slurm-up slurm-down slurm-status test chaos bench-slurm bench-plan bench-recovery bench-core bench-training bench-evaluation bench-rewardbench check format lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -84,6 +84,9 @@ bench-core: setup ## measure acquisition, the ENN's outer step and the loop's me
 
 bench-evaluation: model ## measure four benchmarks in one job beside four lm_eval command lines; ARGS='--rows 24'
 	@$(BIN)/python -m benchmarks.evaluation --model '$(MODEL)' $(ARGS)
+
+bench-rewardbench: model ## measure the scoring of a reward model beside a loop in the order of the file; ARGS='--rows 20'
+	@$(BIN)/python -m benchmarks.rewardbench --model '$(MODEL)' $(ARGS)
 
 check: setup ## lint, format, types, style budget, code identity
 	@$(BIN)/ruff check .

@@ -30,6 +30,8 @@ class ScoreConfig(StrictModel):
     max_new_tokens: int | None = Field(default=None, ge=1)
     """null: the benchmark's limit."""
     batch_size: int = Field(default=8, ge=1)
+    """Questions that a policy answers at a time. A reward model reads completions by tokens: as
+    many in a pass as so many completions of mean length have."""
     max_tokens: int = Field(default=4096, ge=64)
     """Longest context; longer ones are cut on the left."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"

@@ -57,7 +57,7 @@ def run(context: StageContext) -> None:
     from activeuf_core.evals.rewardbench_rewards import rate, with_settings
 
     loaded = load_reward_model(context.input(row.model), config.dtype)
-    conversations = [_conversations(question) for question in rows]
+    conversations = [conversations_of(question) for question in rows]
     together = [conversation for of_row in conversations for conversation in of_row]
     rewards, num_tokens = rate(context, loaded, together, config)
     if not processes.current().is_first:
@@ -130,7 +130,7 @@ def _prediction(row: Row, rewards: Rewards, lengths: np.ndarray, max_tokens: int
     )
 
 
-def _conversations(row: Row) -> list[Messages]:
+def conversations_of(row: Row) -> list[Messages]:
     """Return the row's prompt with each of its completions, the chosen ones first."""
     prompt = user_message(row["prompt"])
     return [prompt + assistant_message(text) for text in [*row["chosen"], *row["rejected"]]]
