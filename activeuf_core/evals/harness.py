@@ -39,7 +39,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # a log is no place for moving bars;
 TASKS = Path(__file__).parent / "tasks"
 ROWS = "rows"
 FEWSHOT_SEED = 1234
-CHAT: Mapping[str, bool] = {"apply_chat_template": True, "fewshot_as_multiturn": True}
+CHAT: Mapping[str, Any] = {"apply_chat_template": True, "fewshot_as_multiturn": True}
 IFEVAL_COLUMNS = ("key", "prompt", "instruction_id_list", "kwargs")
 """What IFEval's checkers read of a row."""
 

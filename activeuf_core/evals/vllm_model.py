@@ -14,7 +14,7 @@ from typing import Any
 
 from lm_eval.models import vllm_causallms
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
-from vllm import SamplingParams
+from vllm import SamplingParams  # pyright: ignore[reportMissingImports] - an extra
 
 from activeuf_core.artifacts import read_json
 from activeuf_core.errors import DataError
@@ -101,7 +101,8 @@ class VllmPolicy(VLLM):
 
     def _answers(self, whole: list[list[int]], settings: dict[str, Any]) -> list[Answer]:
         """Ask all at once: vLLM forms its batches itself."""
-        limit = int(normalize_gen_kwargs(settings)["max_gen_toks"])
+        normal: Any = normalize_gen_kwargs(settings)
+        limit = int(normal["max_gen_toks"])
         room = room_for_context(self.max_length, limit)
         end = self.tokenizer.decode(self.eot_token_id)
         options, stops, _ = self.modify_gen_kwargs(dict(settings), eos=end)
