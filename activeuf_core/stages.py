@@ -91,7 +91,7 @@ def _score_stage(row: Benchmark) -> Stage:
     return Stage(
         asset=row.asset,
         module="activeuf_core.evals",
-        version="1",
+        version="3",
         config=CONFIGS.get(row.name, ScoreConfig),
         inputs=(Input(row.model),),
         dimension="experiment",
