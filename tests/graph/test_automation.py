@@ -21,7 +21,7 @@ from activeuf_dagster.recovering import BY_TAG
 from activeuf_dagster.sensor_switch import is_on, last_tick, turn
 from tests.fakes.launcher import instant_launchers
 from tests.graph.conftest import write_yaml
-from tests.graph.test_recover import activeuf
+from tests.graph.test_recover import OF_EXPERIMENT, activeuf
 from tests.graph.test_recover_daemon import World, world  # noqa: F401 - a fixture
 
 
@@ -61,7 +61,7 @@ def test_what_is_missing_is_launched_once_and_then_left_alone(folder: Path) -> N
     allow(folder)
     assert look().startswith("Backfill ")
     found = launched()
-    assert (found.tags[BY_TAG], len(found.targets)) == (AUTOMATION, 18)
+    assert (found.tags[BY_TAG], len(found.targets)) == (AUTOMATION, OF_EXPERIMENT)
     assert "are left alone: on its way in backfill" in look()
     assert launched() == found
 
@@ -95,7 +95,7 @@ def test_the_budget_stops_it_and_says_so(folder: Path) -> None:
     ledger.path.unlink()
     ledger.add(Launch(time.time(), "x", 4.0))
     said = look()
-    assert "The budget is used up, 18 partitions wait" in said
+    assert f"The budget is used up, {OF_EXPERIMENT} partitions wait" in said
     assert "of the day's 4 0.00 are left" in said
     assert look(time.time() + 25 * 3600).startswith("Backfill ")
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from activeuf_core.paths import PROJECT
 from activeuf_core.recipes import Node
 from activeuf_core.recoveries import announced
+from activeuf_core.stages import STAGES
 from activeuf_dagster.backfill import Backfill, open_backfills
 from activeuf_dagster.cli import app
 from activeuf_dagster.exact_waves import exact_waves
@@ -24,8 +25,12 @@ from activeuf_dagster.recovering import BY_TAG, RECOVERY_TAG, why_ended
 from tests.fakes.launcher import instant_launchers
 
 PAYLOAD = PROJECT / "tests" / "fakes" / "payload.py"
-OF_EXPERIMENT = 18
+OF_DATASET = 7
+OWN = sum(stage.dimension == "experiment" for stage in STAGES)
+OF_EXPERIMENT = OF_DATASET + OWN + 1
 """Partitions of one experiment with all that it reads, and the leaderboard."""
+ALL = OF_DATASET + 3 * OWN + 1
+"""Those of all three experiments, which share a data set."""
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +104,7 @@ def test_a_lost_database_is_recorded_again_and_nothing_runs(
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "another"))
     done = activeuf("recover", "--all", "--json")
     printed = json.loads(done.stdout)
-    assert (printed["to_run"], printed["recorded"], printed["to_record"]) == ([], 38, 38)
+    assert (printed["to_run"], printed["recorded"], printed["to_record"]) == ([], ALL, ALL)
     with dg.DagsterInstance.get() as instance:
         assert instance.get_runs_count() == 0
     assert json.loads(activeuf("recover", "--all", "--json").stdout)["to_record"] == 0
@@ -137,7 +142,7 @@ def test_a_backfill_carries_the_settings_of_its_runs(folder: Path) -> None:
     config = {"config": {"cluster": "mine", "max_parallel": 3}}
     names = ("datasets", "experiments", "pool_members")
     assert stored.run_config == {"ops": dict.fromkeys(names, config)}
-    assert stored.title == "recover: 18 partitions (18 missing)"
+    assert stored.title == f"recover: {OF_EXPERIMENT} partitions ({OF_EXPERIMENT} missing)"
 
 
 def test_what_another_recovery_makes_here_is_left_to_it(folder: Path) -> None:
