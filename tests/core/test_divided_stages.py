@@ -14,7 +14,7 @@ import pytest
 from activeuf_core import paths
 from activeuf_core.artifacts import read_json
 from activeuf_core.jobs import Unit
-from activeuf_core.paths import UnitFolder
+from activeuf_core.paths import PROJECT, UnitFolder
 from activeuf_core.schemas import CANDIDATE, COMPLETION, PROMPT, user_message, write_rows
 from activeuf_core.stage import _run_unit, main
 from tests.fakes import tiny_models
@@ -27,6 +27,7 @@ RUNS: Mapping[str, str] = {
     "features": "activeuf_core.features.extract:run",
     "completions": "activeuf_core.completions.answer:run",
     "annotations": "activeuf_core.annotations.judge:run",
+    "rewardbench2_score": "activeuf_core.evals.rewardbench:run",
 }
 MODEL = {"name": "model", "identity": "x"}
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
@@ -41,6 +42,12 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "llm": {"judge": {"mode": "llm", "model": MODEL, "batch_size": 3, "min_digit_mass": 0.0}},
     "reward_model": {"judge": {"mode": "reward_model", "model": MODEL, "batch_size": 2}},
     "precomputed": {"judge": {"mode": "precomputed"}},
+    "rewardbench2_score": {
+        "benchmark": "rewardbench2",
+        "data": {"name": "rows", "identity": "1"},
+        "batch_size": 2,
+        "dtype": "float32",
+    },
 }
 FILES: Mapping[str, tuple[str, ...]] = {
     "features": (paths.FEATURES, paths.FEATURE_INDEX),
@@ -48,6 +55,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "llm": (paths.ANNOTATIONS, paths.DIGIT_PROBABILITIES),
     "reward_model": (paths.ANNOTATIONS,),
     "precomputed": (paths.ANNOTATIONS,),
+    "rewardbench2_score": (paths.SCORE, paths.PREDICTIONS),
 }
 
 
@@ -96,12 +104,16 @@ def make(
         unit = {
             "asset": asset,
             "config": CONFIGS[kind],
-            "inputs": inputs,
-            "locations": {"model": str(models.get(kind, models["language"]))},
+            "inputs": {**inputs, "reward_model": str(models["reward_model"])},
+            "locations": {
+                "model": str(models.get(kind, models["language"])),
+                "rows": str(PROJECT / "demo" / "benchmarks" / "rewardbench2.jsonl"),
+            },
         }
         folder = tmp_path / name
         if count > 1:
-            start(count, f"activeuf_core.{asset}", unit, folder, ends)
+            room = "evals" if asset.endswith("_score") else asset
+            start(count, f"activeuf_core.{room}", unit, folder, ends)
         else:
             monkeypatch.setattr(sys, "argv", ["stage", *write_down(unit, folder)])
             assert main(RUNS) == 0
@@ -128,7 +140,7 @@ def test_several_processes_make_what_one_makes(make: Make, kind: str) -> None:
     assert facts(both).get("new_tokens") == facts(alone).get("new_tokens")
 
 
-@pytest.mark.parametrize("kind", ["features", "reward_model"])
+@pytest.mark.parametrize("kind", ["features", "reward_model", "rewardbench2_score"])
 def test_killed_process_costs_what_it_had_not_finished(make: Make, kind: str) -> None:
     killed = make(kind, 2, "killed", ends="dies:1:1")
     assert not (killed / "result.json").exists()

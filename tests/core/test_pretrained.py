@@ -24,6 +24,40 @@ def test_conversation_follows_the_chat_template(folder: Path) -> None:
     assert tokenizer.tokenizer.decode(ids) == "<|user|>hi<|end|><|assistant|>"
 
 
+THINKING = (
+    "{% if add_generation_prompt and enable_thinking is defined and not enable_thinking %}"
+    "<think></think>{% endif %}"
+)
+
+
+def test_model_that_can_think_is_told_not_to_where_its_template_knows_that(tmp_path: Path) -> None:
+    tiny_models.build_tokenizer(tmp_path, chat_template=tiny_models.CHAT_TEMPLATE + THINKING)
+    tokenizer = pretrained.load_tokenizer(str(tmp_path))
+    [thinks] = tokenizer.encode([user_message("hi")], ask=True)
+    [answers] = tokenizer.encode([user_message("hi")], ask=True, at_once=True)
+    assert tokenizer.decode(answers) == tokenizer.decode(thinks) + "<think></think>"
+
+
+def test_other_templates_are_not_told_anything(folder: Path) -> None:
+    tokenizer = pretrained.load_tokenizer(str(folder))
+    usual = tokenizer.encode([user_message("hi")], ask=True)
+    assert tokenizer.encode([user_message("hi")], ask=True, at_once=True) == usual
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [(10, [[1], [2], [0, 3]]), (1, [[1], [2], [0], [3]]), (99, [[1, 2, 0, 3]])],
+)
+def test_batches_hold_so_many_tokens_with_their_padding(
+    budget: int, expected: list[list[int]]
+) -> None:
+    assert list(pretrained.batches_by_tokens([5, 20, 6, 2], budget)) == expected
+
+
+def test_nothing_makes_no_batch() -> None:
+    assert list(pretrained.batches_by_tokens([], 10)) == []
+
+
 def test_control_tokens_in_a_message_count_as_text(folder: Path) -> None:
     tokenizer = pretrained.load_tokenizer(str(folder))
     end = tokenizer.tokenizer.eos_token_id

@@ -76,6 +76,20 @@ def test_too_little_on_digits_is_a_missing_rating(judged: Judged, judge_model: P
     assert [r["prompt_id"] for r in found if r["overall_score"] is None] == [lowest]
 
 
+def test_judge_that_can_think_answers_at_once(
+    judged: Judged, judge_model: Path, tmp_path: Path
+) -> None:
+    thinker = shutil.copytree(judge_model, tmp_path / "thinker")
+    tokenizer = pretrained.load_tokenizer(str(thinker)).tokenizer
+    tokenizer.chat_template += (
+        "{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}"
+    )
+    tokenizer.save_pretrained(thinker)
+    expected = digits(judged(judge(), [{}] * 4, TEXTS, judge_model))
+    shutil.rmtree(tmp_path / "annotations-checkpoints")
+    assert digits(judged(judge(), [{}] * 4, TEXTS, thinker)) == expected
+
+
 def test_long_completion_is_shortened_and_counted(judged: Judged, judge_model: Path) -> None:
     long = {"completion": "y" * 3000}
     context = judged(judge(max_tokens=1500), [{}] * 2, [long, {}], judge_model)

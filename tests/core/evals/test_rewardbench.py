@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from activeuf_core.artifacts import read_json
 from activeuf_core.errors import DataError
 from activeuf_core.evals import rewardbench, rewardbench_rewards
+from activeuf_core.evals.config import ScoreConfig
 from activeuf_core.evals.models import LoadedModel
 from activeuf_core.evals.rewardbench import run
 from activeuf_core.evals.rows import DOMAINS
@@ -55,6 +57,26 @@ def test_the_score_is_the_plain_mean_of_six(make_score: MakeScore) -> None:
     scores = [part["score"] for part in record["details"]["parts"].values()]
     assert record["details"]["missing_parts"] == []
     assert record["score"] == pytest.approx(sum(scores) / 6)
+
+
+def test_domains_are_summed_up_by_hand() -> None:
+    rows = [
+        {"id": "a", "prompt": "", "chosen": ["x"], "rejected": ["y"] * 3, "subset": "Focus"},
+        {"id": "b", "prompt": "", "chosen": ["x"], "rejected": ["y"] * 3, "subset": "Focus"},
+        {"id": "c", "prompt": "", "chosen": ["x"], "rejected": ["y"] * 3, "subset": "Math"},
+        {"id": "ref:0", "prompt": "", "chosen": ["x"], "rejected": ["y"], "subset": "Ties"},
+        {"id": "tied:0", "prompt": "", "chosen": ["x", "z"], "rejected": ["y"], "subset": "Ties"},
+    ]
+    rewards = [[2, 2, 1, 0], [0, 1, 0, 0], [3, 2, 1, 0], [5, 4], [3, 2, 0]]
+    found = [np.array(values, dtype=float) for values in rewards]
+    config = ScoreConfig(benchmark="rewardbench2", data={"name": "rows", "identity": "1"})
+    outcome = rewardbench.summarise(rows, found, [np.ones(len(v), int) for v in found], config)
+    assert outcome.parts["Focus"].score == pytest.approx((1 / 2 + 0) / 2)
+    assert outcome.parts["Math"].score == 1.0
+    # Both right; the gap of 2 is above the spread of 1, with the reference's gap of 1 it is not.
+    ties = 0.3 + 0.3 + 0.2 + 0.0 + 0.01 * np.tanh(1 / 1 - 1)
+    assert outcome.parts["Ties"].score == pytest.approx(ties)
+    assert outcome.score == pytest.approx((1 / 4 + 1 + ties) / 3)
 
 
 def forget(context: StageContext) -> None:

@@ -96,3 +96,24 @@ def test_ids_say_which_row_is_which() -> None:
 def test_an_id_given_twice_is_refused() -> None:
     with pytest.raises(DataError, match="'ref:1' occurs twice"):
         group_ties(["ref:1", "ref:1"], [TiesRow(1.0, 0.0)] * 2)
+
+
+def test_ties_from_rewards_to_score_by_hand() -> None:
+    # Question 1: four right colours between 4 and 5, wrong ones at 2 and 1: gap 2, spread 1. Its
+    # reference: 3 against 1.5, gap 1.5. Question 2 has equal rewards throughout: nothing is right.
+    ids = ["tied:1", "ref:1", "tied:2", "ref:2"]
+    found = [
+        rewards([5.0, 4.0, 4.5, 4.2], [2.0, 1.0]),
+        rewards([3.0], [1.5, 0.0]),
+        rewards([1.0, 1.0], [1.0]),
+        rewards([2.0], [2.0]),
+    ]
+    score = ties_score(*group_ties(ids, [ties_row(one) for one in found]))
+    tie_break = (np.tanh(1.5 / 1.0 - 1) + 0.0) / 2
+    by_hand = 0.3 * 0.5 + 0.3 * 0.5 + 0.2 * 0.5 + 0.2 * 0.5 + 0.01 * tie_break
+    assert score == pytest.approx(by_hand)
+
+
+def test_ties_need_a_gap_above_the_spread_not_at_it() -> None:
+    at_it = {0: TiesRow(gap=1.0, spread=1.0)}
+    assert ties_score({0: TiesRow(1.0, 0.0)}, at_it) == pytest.approx(0.3 + 0.3)

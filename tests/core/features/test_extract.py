@@ -14,6 +14,7 @@ import torch
 from activeuf_core import paths, pretrained
 from activeuf_core.errors import DataError
 from activeuf_core.features import extract
+from activeuf_core.processes import Processes
 from activeuf_core.schemas import (
     CANDIDATE,
     assistant_message,
@@ -107,6 +108,26 @@ def test_chunks_do_not_change_the_result(run: Extract, monkeypatch: pytest.Monke
     whole = features(run(storage="float32"))
     monkeypatch.setattr(extract, "CHUNK_ROWS", 2)
     assert np.array(features(run(storage="float32"))) == pytest.approx(np.array(whole), abs=1e-5)
+
+
+@pytest.mark.parametrize(("chunks_each", "rows"), [(1, [0, 1, 4]), (99, [1, 3, 4])])
+def test_many_chunks_are_dealt_out_whole_few_by_batches(
+    chunks_each: int, rows: list[int], run: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(extract, "CHUNKS_EACH", chunks_each)
+    monkeypatch.setattr(extract.processes, "current", lambda: Processes(0, 2))
+    monkeypatch.setattr(extract.processes, "gather", lambda value: [value])
+    kept: list[int] = []
+    add = extract.FeatureStore.add
+
+    def note(self: extract.FeatureStore, rows: Sequence[int], *rest: Any) -> None:
+        kept.extend(rows)
+        add(self, rows, *rest)
+
+    monkeypatch.setattr(extract.FeatureStore, "add", note)
+    run(batch_size=1)
+    assert sorted(kept) == rows
 
 
 def test_interrupted_run_goes_on_where_it_was(

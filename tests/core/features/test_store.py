@@ -69,3 +69,31 @@ def test_published_matrix_leaves_the_checkpoints(tmp_path: Path) -> None:
     opened(tmp_path).publish(tmp_path / "target.npy")
     assert np.load(tmp_path / "target.npy", mmap_mode="r")[1].tolist() == [1, 1, 1]
     assert not (tmp_path / FEATURES).exists()
+
+
+def test_first_process_takes_over_what_the_others_have(tmp_path: Path) -> None:
+    fill(tmp_path, [0])
+    for rank, row in ((1, 2), (2, 3)):
+        with FeatureStore(tmp_path, 4, 3, "float16", rank) as store:
+            store.add([row], ONES_BD[:1] * rank, [5], [rank == 2])
+    first = opened(tmp_path)
+    first.absorb()
+    assert not list(tmp_path.glob("process-*"))
+    again = opened(tmp_path)
+    assert again.features_CD[:, 0].tolist() == [1, 0, 1, 2]
+    assert again.truncated_C.tolist() == [True, False, False, True]
+
+
+def test_store_of_another_shape_has_nothing_to_take_over(tmp_path: Path) -> None:
+    with FeatureStore(tmp_path, 9, 3, "float16", rank=1) as store:
+        store.add([8], ONES_BD[:1], [5], [False])
+    first = opened(tmp_path)
+    first.absorb()
+    assert first.num_done == 0
+
+
+def test_rows_of_another_store_count_as_done(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, 4, 3, "float16", rank=1)
+    store.leave(np.array([True, False, False, True]))
+    assert [store.is_done(row) for row in range(4)] == [True, False, False, True]
+    assert store.num_done == 2
