@@ -148,7 +148,9 @@ def version_of(name: str, code: Sequence[str], settings: Mapping[str, Any]) -> s
 @functools.cache
 def _code_digest(code: tuple[str, ...]) -> str:
     index = CodeIndex(PROJECT, NOT_FOLLOWED)
+    places = [index.split(name) for name in code]
     found = index.slice("", "", code)
-    missing = [name for name in code if not index.split(name)[1]]
-    assert found and not missing, f"no code of {missing or code} below {PROJECT}"
+    assert found and all(module and name in module.definitions for module, name in places), (
+        f"no code of {code} below {PROJECT}"
+    )
     return digest_of_slice(found)

@@ -68,6 +68,7 @@ class LlmJudgeReward:
         self._where = where
         self._cache = cache
         self.num_asked = self.num_from_cache = self.num_unparseable = self.num_too_long = 0
+        self._has_rated = False
         self.seconds = 0.0
 
     @property
@@ -184,6 +185,7 @@ class LlmJudgeReward:
             return None
         found = digit_masses(reply)
         if self._reward_of(found) is not None:
+            self._has_rated = True
             return found
         self._note_unparseable(reply)
         return None
@@ -191,9 +193,10 @@ class LlmJudgeReward:
     def _note_unparseable(self, reply: Reply) -> None:
         """Count. Raises: DataError when this happens from the start."""
         self.num_unparseable += 1
-        if self.num_unparseable >= NONE_AT_FIRST and self.num_unparseable == self.num_asked:
+        has_rated = self._has_rated or self.num_from_cache > 0
+        if self.num_unparseable >= NONE_AT_FIRST and not has_rated:
             raise DataError(
-                f"reward {self.name!r}: none of the first {self.num_asked} replies of "
+                f"reward {self.name!r}: none of the first {self.num_unparseable} replies of "
                 f"{self._where.model!r} is a rating; the last: {reply.text[:80]!r}. Does the "
                 "server run a chat model that answers at once? A thinking one needs "
                 "judge.server.extra: {chat_template_kwargs: {enable_thinking: false}}."
