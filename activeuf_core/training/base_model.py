@@ -88,10 +88,16 @@ def _fetch(repository: str, revision: str) -> Path:
 def load_tokenizer(base: BaseModel, max_tokens: int) -> PreTrainedTokenizerBase:
     """Return the tokenizer, with a padding token and a chat template.
 
-    Raises: DataError when it has neither padding nor end token or no template; ConfigError when
+    Raises: DataError when it is not there, or has neither padding nor end token or no template; ConfigError when
     `max_tokens` is more than the model has positions.
     """
-    tokenizer = AutoTokenizer.from_pretrained(base.folder, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"base model {base.name}: its tokenizer cannot be loaded from {base.folder} ({error}). "
+            "Fetch or save model and tokenizer again."
+        ) from error
     if tokenizer.chat_template is None:
         raise DataError(
             f"base model {base.name}: its tokenizer has no chat template, so conversations cannot "

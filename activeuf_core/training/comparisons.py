@@ -18,11 +18,14 @@ from activeuf_core.errors import DataError
 from activeuf_core.seeding import generator
 from activeuf_core.training.config import TrainingConfig
 
-COLUMNS = ("prompt_id", "prompt", "chosen", "rejected", "chosen_score", "rejected_score")
+CONVERSATIONS = ("prompt", "chosen", "rejected")
+SCORES = ("chosen_score", "rejected_score")
+COLUMNS = ("prompt_id", *CONVERSATIONS, *SCORES)
 TEMPLATE_OPTIONS = {"sanitize_control_tokens": True}
 """Control tokens inside a message count as text: no completion can end its own turn."""
 TOKENIZE_ROWS = 1000
 SHOWN_ROWS = 3
+SHOWN_CHARACTERS = 40
 
 Row = Mapping[str, Any]
 
@@ -76,8 +79,10 @@ def prepare(rows: Sequence[Row], tokenizer: Any, config: TrainingConfig) -> Comp
 def require_sound(rows: Sequence[Row]) -> None:
     """Check every row, and report all that is wrong at once.
 
-    Raises: DataError with the number of rows per problem and the first few prompt ids of each.
+    Raises: DataError with the number of rows per problem and the first few prompt ids of each, or
+    with the columns that are missing or of another type.
     """
+    _require_form(rows)
     found: dict[str, list[str]] = {}
     for row in rows:
         for problem in _problems(row):
@@ -93,6 +98,35 @@ def require_sound(rows: Sequence[Row]) -> None:
         "A training on them would teach nothing or go wrong. Correct the stage that wrote them, "
         "and materialize it again."
     )
+
+
+def _require_form(rows: Sequence[Row]) -> None:
+    """Check that columns are there and hold what they should. Raises: DataError."""
+    present = set(rows[0]) if rows else set(COLUMNS)
+    wrong = {name: "is missing" for name in COLUMNS if name not in present}
+    for name in (*CONVERSATIONS, *SCORES):
+        holds = _is_conversation if name in CONVERSATIONS else _is_score
+        other = next((row[name] for row in rows if name in row and not holds(row[name])), None)
+        if other is not None:
+            wrong[name] = f"holds {type(other).__name__} {str(other)[:SHOWN_CHARACTERS]!r}"
+    if wrong:
+        told = "; ".join(f"column {name} {problem}" for name, problem in wrong.items())
+        raise DataError(
+            f"preference_dataset: {told}. Expected: {', '.join(CONVERSATIONS)} as lists of turns "
+            f"with role and content, {', '.join(SCORES)} as numbers or empty, and prompt_id. "
+            "Materialize preference_dataset again, or write the file as it does."
+        )
+
+
+def _is_conversation(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list)
+        and all(isinstance(turn, Mapping) and {"role", "content"} <= set(turn) for turn in value)
+    )
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or isinstance(value, (int, float))
 
 
 def _problems(row: Row) -> list[str]:
