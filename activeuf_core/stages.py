@@ -291,7 +291,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         asset="wandb_summary",
         module="activeuf_dagster.tracking",
-        version="1",
+        version="2",
         config=WandbSummaryConfig,
         inputs=(
             Input("scores"),
@@ -311,7 +311,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         asset="leaderboard",
         module="activeuf_core.reporting",
-        version="1",
+        version="2",
         config=LeaderboardConfig,
         inputs=(
             Input("scores", optional=True),
