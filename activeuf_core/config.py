@@ -23,6 +23,10 @@ or `|`.
 """
 
 
+QUOTE = "'"
+"""pydantic's, around the names in its errors."""
+
+
 class StrictModel(BaseModel):
     """A frozen config section: an unknown key is an error, and so is a value of another type."""
 
@@ -180,8 +184,19 @@ def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:
     shown, parent = _walk(model, item["loc"])
     location = ".".join(shown) or "(top level)"
     if item["type"] == "extra_forbidden":
-        allowed = choose_from(item["loc"][-1], parent.model_fields)
-        return f"unknown key {location!r} (value {item['input']!r}); {allowed}."
+        key = str(item["loc"][-1])
+        deeper = [".".join([*shown[:-1], path]) for path in _paths_of(key, parent)]
+        hint = f"did you mean {' or '.join(map(repr, deeper))}? " if deeper else ""
+        allowed = choose_from(key, parent.model_fields)
+        return f"unknown key {location!r} (value {item['input']!r}); {hint}{allowed}."
+    if item["type"] == "union_tag_invalid":
+        told = item["ctx"]
+        variant = f"{location}.{told['discriminator'].strip(QUOTE)}"
+        allowed = choose_from(told["tag"], re.findall(r"'([^']*)'", told["expected_tags"]))
+        return f"key {variant!r} has the value {told['tag']!r}; {allowed}."
+    if item["type"] == "union_tag_not_found":
+        variant = f"{location}.{item['ctx']['discriminator'].strip(QUOTE)}"
+        return f"key {variant!r} is missing: it says which settings {location!r} takes. Add it."
     if item["type"] == "missing":
         return f"key {location!r} is missing. Add it."
     return f"key {location!r} has the value {item['input']!r}: {item['msg']}."
@@ -207,6 +222,16 @@ def _walk(model: type[BaseModel], path: tuple[Any, ...]) -> tuple[list[str], typ
             if len(variants) == 1 and part != path[-1]:
                 model, variants = variants[0], []
     return shown, model
+
+
+def _paths_of(key: str, model: type[BaseModel]) -> list[str]:
+    """Return where, in the sections below a model, a key stands that the model itself lacks."""
+    found: dict[str, None] = {}
+    for name, info in model.model_fields.items():
+        for inner in _models_in(info.annotation):
+            below = [key] if key in inner.model_fields else _paths_of(key, inner)
+            found |= dict.fromkeys(f"{name}.{path}" for path in below)
+    return list(found)
 
 
 def _variant_name(model: type[BaseModel]) -> str | None:
