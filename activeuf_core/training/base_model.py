@@ -88,8 +88,8 @@ def _fetch(repository: str, revision: str) -> Path:
 def load_tokenizer(base: BaseModel, max_tokens: int) -> PreTrainedTokenizerBase:
     """Return the tokenizer, with a padding token and a chat template.
 
-    Raises: DataError when it is not there, or has neither padding nor end token or no template; ConfigError when
-    `max_tokens` is more than the model has positions.
+    Raises: DataError when it is not there, has neither padding nor end token, or no template;
+    ConfigError when `max_tokens` is more than the model has positions.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.folder, trust_remote_code=False)
