@@ -89,7 +89,11 @@ def test_moving_the_data_changes_nothing_and_editing_them_does(folder: Path) -> 
             {"benchmarks": {"gsm8k": {"limit": 0}}},
             "key 'limit' has the value 0",
         ),
-        ("datasets/tiny", {"judge": {"mode": "oracle"}}, "'verifiable'"),
+        (
+            "datasets/tiny",
+            {"judge": {"mode": "oracle"}},
+            "key 'judge.mode' has the value 'oracle'; allowed: ",
+        ),
         ("datasets/tiny", {"model_pool": {"a/b": None}}, "cannot be a partition key"),
         ("datasets/tiny", {"model_pool": {"../x": None}}, "cannot be a partition key"),
         (

@@ -28,7 +28,7 @@ from activeuf_core.loop.config import LoopConfig
         ),
         (
             {"acquisition": {"method": "dts"}, "enn": {"decay_base": 0.9}},
-            "unknown key 'enn.decay_base' (value 0.9); did you mean 'enn.regularization.decay_base'",
+            "unknown key 'enn.decay_base' (value 0.9); did you mean 'enn.regularization.",
         ),
     ],
 )
