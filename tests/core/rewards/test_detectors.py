@@ -15,24 +15,10 @@ from activeuf_core.rewards.findings import Finding, alarms
 from activeuf_core.rewards.text_measures import copied_words, repetition
 
 LOW, HIGH = -3.5, 10.0
-WORDS = [
-    "eggs",
-    "hens",
-    "day",
-    "sold",
-    "four",
-    "nine",
-    "left",
-    "cost",
-    "farm",
-    "each",
-    "pays",
-    "gives",
-    "then",
-    "adds",
-    "half",
-    "more",
-]
+WORDS = (
+    *("eggs", "hens", "day", "sold", "four", "nine", "left", "cost"),
+    *("farm", "each", "pays", "gives", "then", "adds", "half", "more"),
+)
 
 
 def healthy(count: int = 400) -> list[Scored]:
