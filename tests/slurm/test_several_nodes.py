@@ -34,7 +34,7 @@ def run(context):
     (context.output / "me.json").write_text(json.dumps(mine))
 
 if __name__ == "__main__":
-    sys.exit(main({"prompts": "wide_stage:run"}))
+    sys.exit(main({"features": "wide_stage:run"}))
 """
 
 
@@ -42,13 +42,13 @@ if __name__ == "__main__":
 def launcher(
     tmp_path: Path, cluster: SandboxCluster, monkeypatch: pytest.MonkeyPatch
 ) -> SlurmLauncher:
-    """A launcher whose jobs of the asset `prompts` have two nodes with two tasks each."""
+    """A launcher whose jobs of the asset `features` have two nodes with two tasks each."""
     cluster.use(monkeypatch)
     (tmp_path / "wide_stage.py").write_text(STAGE)
     settings = {
         "launcher": "slurm",
         "slurm_partition": "normal",
-        "stages": {"prompts": {"nodes": 2, "tasks_per_node": 2, "memory": "300M"}},
+        "stages": {"features": {"nodes": 2, "tasks_per_node": 2, "memory": "300M"}},
         "setup": [f"export PYTHONPATH={PROJECT}:{tmp_path}"],
         "poll_s": 0.2,
         "poll_max_s": 1.0,
@@ -59,12 +59,12 @@ def launcher(
 def test_four_processes_on_two_nodes_make_one_artifact(
     launcher: SlurmLauncher, cluster: SandboxCluster
 ) -> None:
-    checkpoints = launcher.layout.checkpoints("prompts", PRINT)
-    unit = Unit("prompts", "wide", PRINT, "1", 0, {}, {}, {}, checkpoints=str(checkpoints))
+    checkpoints = launcher.layout.checkpoints("features", PRINT)
+    unit = Unit("features", "wide", PRINT, "1", 0, {}, {}, {}, checkpoints=str(checkpoints))
     launcher.submit([Job("wide-job", "wide_stage", (unit,), str(launcher.layout.home))])
     cluster.wait_until(lambda: launcher.poll()["wide-job"].phase == "ended", timeout_s=90)
 
-    artifact = launcher.layout.artifact("prompts", PRINT)
+    artifact = launcher.layout.artifact("features", PRINT)
     assert (artifact / "me.json").exists(), launcher.tail("wide-job", 40)
     assert json.loads((artifact / "me.json").read_text())["SLURM_PROCID"] == "0"
     nodes = {path.read_text() for path in (checkpoints / "seen").iterdir()}
