@@ -33,6 +33,8 @@ CURVES: Mapping[str, str] = {
 """Assets that log as they go → what precedes the names of their metrics."""
 REWARD_BENCHMARK = "rewardbench2"
 REWARD_PREFIX = "Rewardbench/"
+FIRST_REWARD_BENCHMARK = "rewardbench"
+FIRST_REWARD_PREFIX = "Rewardbench 1/"
 MEAN_OF_ALL = "Final Score/Mean (All)"
 """Mean of those means that there are."""
 
@@ -51,6 +53,9 @@ def summary(scores: Mapping[str, Any], loss_type: str = "sigmoid") -> dict[str, 
     }
     reward = benchmarks.get(REWARD_BENCHMARK, {"parts": {}})
     named |= {REWARD_PREFIX + domain: score for domain, score in reward["parts"].items()}
+    first = benchmarks.get(FIRST_REWARD_BENCHMARK, {"parts": {}, "score": None})
+    named |= {FIRST_REWARD_PREFIX + part: score for part, score in first["parts"].items()}
+    named[FIRST_REWARD_PREFIX + MEAN] = first["score"]
     of_kinds = {name: means[name]["value"] for name in MEAN_NAMES.values()}
     there = [value for value in of_kinds.values() if value is not None]
     named[prefix + MEAN] = of_kinds[MEAN_NAMES["dpo_model"]]
@@ -64,7 +69,10 @@ def titles(scores: Mapping[str, Any], loss_type: str = "sigmoid") -> dict[str, s
     """Return what each key stands for: rows need not be the benchmark's own. For a run's config."""
     prefix = PREFIXES.get(loss_type, "DPO/")
     keys = {name: prefix + key for name, key in POLICY_KEYS.items()}
-    keys[REWARD_BENCHMARK] = REWARD_PREFIX + MEAN
+    keys |= {
+        REWARD_BENCHMARK: REWARD_PREFIX + MEAN,
+        FIRST_REWARD_BENCHMARK: FIRST_REWARD_PREFIX + MEAN,
+    }
     return {
         f"title/{keys[name]}": entry["title"]
         for name, entry in scores["benchmarks"].items()

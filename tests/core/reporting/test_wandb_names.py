@@ -24,6 +24,25 @@ def test_domains_have_their_own_keys_and_missing_ones_none() -> None:
     assert "Rewardbench/Ties" not in found
 
 
+def test_the_two_reward_benchmarks_have_names_of_their_own() -> None:
+    scores = scores_of(
+        {"rewardbench2": 0.4, "rewardbench": 0.8}, rewardbench={"parts": {"Chat": 0.9}}
+    )
+    found = summary(scores)
+    assert (found["Rewardbench/Mean"], found["Rewardbench 1/Mean"]) == (0.4, 0.8)
+    assert found["Rewardbench 1/Chat"] == 0.9
+
+
+def test_the_loss_names_the_policy_s_scores() -> None:
+    assert summary(scores_of({"gsm8k": 0.5}), "ipo") == {"IPO/GSM8K": 0.5}
+    assert summary(scores_of({"gsm8k": 0.5}), "sigmoid_norm") == {"DPO/GSM8K": 0.5}
+    assert "title/SIMPO/GSM8K" in titles(scores_of({"gsm8k": 0.5}), "simpo")
+
+
+def test_what_is_left_out_has_no_title() -> None:
+    assert "title/DPO/Alpaca Eval" not in titles(scores_of({"gsm8k": 0.5}))
+
+
 def test_what_is_missing_has_no_key() -> None:
     assert summary(scores_of({"gsm8k": 0.5})) == {"DPO/GSM8K": 0.5}
     assert summary(scores_of({})) == {}
