@@ -21,5 +21,6 @@ class FeaturesConfig(StrictModel):
     """Rows per forward pass; rows are sorted by length, so that little is padding."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the forward pass."""
-    storage: Literal["float32", "float16"] = "float16"
-    """Precision on disk."""
+    storage: Literal["float32", "float16", "bfloat16"] = "float16"
+    """Precision on disk. bfloat16 holds values of any size, in 8 bits less precise than float16 by
+    three; the loop's replay buffer then keeps them as float32."""

@@ -31,6 +31,7 @@ import torch
 from activeuf_core import paths, pretrained, processes
 from activeuf_core.errors import DataError
 from activeuf_core.features.config import FeaturesConfig
+from activeuf_core.features.precision import decode, encode
 from activeuf_core.features.store import FeatureStore
 from activeuf_core.figures import histogram
 from activeuf_core.processes import Processes
@@ -188,9 +189,8 @@ class Extractor:
 
         Raises: DataError naming the rows whose features are not finite, before or after.
         """
-        with np.errstate(over="ignore"):
-            stored_BD = features_BD.astype(self._config.storage)
-        wrong = np.flatnonzero(~np.isfinite(stored_BD).all(axis=1)).tolist()
+        stored_BD = encode(features_BD, self._config.storage)
+        wrong = np.flatnonzero(~np.isfinite(decode(stored_BD)).all(axis=1)).tolist()
         if not wrong:
             return stored_BD
         named = ", ".join(
@@ -201,7 +201,7 @@ class Extractor:
             largest = float(np.abs(features_BD[wrong]).max())
             raise DataError(
                 f"features of {len(wrong)} candidates do not fit {self._config.storage} (largest "
-                f"value {largest:.4g}): {named}. Set storage: float32."
+                f"value {largest:.4g}): {named}. Set storage: bfloat16 or float32."
             )
         raise DataError(
             f"features of {len(wrong)} candidates are NaN or infinite: {named}. The model's "
@@ -281,7 +281,8 @@ def _scan(features_CD: np.ndarray) -> tuple[int, float]:
     """Read the matrix back: how many rows are not finite or zero, and the mean Euclidean norm."""
     num_wrong, total = 0, 0.0
     for start in range(0, len(features_CD), SCAN_ROWS):
-        norms = np.linalg.norm(features_CD[start : start + SCAN_ROWS].astype(np.float32), axis=1)
+        features_BD = decode(features_CD[start : start + SCAN_ROWS]).astype(np.float32)
+        norms = np.linalg.norm(features_BD, axis=1)
         is_sound = np.isfinite(norms) & (norms > 0)
         num_wrong += int((~is_sound).sum())
         total += float(norms[is_sound].sum())

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from activeuf_core.features.precision import STORED
 from activeuf_core.paths import FEATURES
 from activeuf_core.shards import Shards
 
@@ -42,7 +43,7 @@ class FeatureStore:
         part = folder / f"{PART}{rank}" if rank else folder
         part.mkdir(exist_ok=True)
         self.path = part / FEATURES
-        shape, kind = (num_rows, size), np.dtype(storage)
+        shape, kind = (num_rows, size), STORED[storage]
         self._folder = folder
         self._open = lambda rank: FeatureStore(folder, num_rows, size, storage, rank)
         self._shards = Shards(part / "rows", RECORD, before_write=self._flush)

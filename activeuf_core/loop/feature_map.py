@@ -19,9 +19,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from activeuf_core.errors import DataError
+from activeuf_core.features.precision import STORED, decode, precision_of
 from activeuf_core.loop.candidates import CandidateTable, Ints, batches
 
-FEATURE_TYPES = ("float16", "float32")
 SAMPLED_ROWS = 64
 """Rows that tell one feature matrix from another: 0.3 MB of reading, whatever its size."""
 
@@ -38,20 +38,16 @@ class FeatureMap:
     def __init__(self, path: Path, index: Path, table: CandidateTable) -> None:
         """Open the map and compare it with the candidate pool.
 
-        Raises: DataError when the file is not a float16 or float32 array of one row per candidate,
-        or its index names other rows.
+        Raises: DataError when the file is not an array of one row per candidate in a precision of
+        features, or its index names other rows.
         """
         self._table = table
         self._path = path
         self._map = _open_map(path)
         found = f"{path} has shape {self._map.shape} and type {self._map.dtype}"
-        if (
-            self._map.ndim != 2
-            or not self._map.shape[1]
-            or self._map.dtype.name not in FEATURE_TYPES
-        ):
+        if self._map.ndim != 2 or not self._map.shape[1] or precision_of(self._map.dtype) is None:
             raise DataError(
-                f"{found}; expected (candidates, feature size) as {' or '.join(FEATURE_TYPES)}. "
+                f"{found}; expected (candidates, feature size) as {', '.join(STORED)}. "
                 "Materialize features again."
             )
         if len(self._map) != table.num_rows:
@@ -68,8 +64,8 @@ class FeatureMap:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type on disk."""
-        return self._map.dtype
+        """Type of what `read` returns."""
+        return decode(self._map[:0]).dtype
 
     def digest(self) -> str:
         """Return a digest of shape, type and some rows: other features have another one."""
@@ -80,11 +76,11 @@ class FeatureMap:
         return found.hexdigest()
 
     def read(self, rows: Ints) -> Floats:
-        """Return the features of some rows, copied, in the type on disk: shape (len(rows), D).
+        """Return the features of some rows, copied: shape (len(rows), D).
 
         Raises: DataError naming the first row that holds a value that is NaN or infinite.
         """
-        features = np.asarray(self._map[rows])
+        features = decode(np.asarray(self._map[rows]))
         _give_back(self._map)
         finite = np.isfinite(features).all(axis=1)
         if not finite.all():

@@ -14,6 +14,7 @@ import torch
 from activeuf_core import paths, pretrained
 from activeuf_core.errors import DataError
 from activeuf_core.features import extract
+from activeuf_core.features.precision import decode, encode
 from activeuf_core.processes import Processes
 from activeuf_core.schemas import (
     CANDIDATE,
@@ -170,6 +171,14 @@ def test_features_beyond_the_precision_of_the_disk_are_refused(
     with pytest.raises(DataError, match=r"do not fit float16 \(largest value 1e\+05\)"):
         run()
     assert features(run(storage="float32"))[0, 0] == pytest.approx(1e5)
+    assert decode(features(run(storage="bfloat16")))[0, 0] == pytest.approx(1e5, rel=2**-8)
+
+
+def test_bfloat16_is_the_nearest_to_the_feature(run: Extract) -> None:
+    whole = np.array(features(run(storage="float32")))
+    context = run(storage="bfloat16")
+    assert np.array_equal(decode(features(context)), decode(encode(whole, "bfloat16")))
+    assert passed(context)["features_finite"]
 
 
 def test_zero_rows_fail_the_blocking_check(run: Extract, monkeypatch: pytest.MonkeyPatch) -> None:

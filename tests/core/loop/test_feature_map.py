@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from activeuf_core.errors import DataError
+from activeuf_core.features.precision import decode, encode
 from activeuf_core.loop.feature_map import FeatureMap
 
 
@@ -21,6 +22,14 @@ def test_rows_come_in_the_order_asked_for(pool: Any) -> None:
     features = open_map(pool).read(rows)
     assert features.dtype == np.float16
     assert np.array_equal(features, pool.features[rows])
+
+
+def test_bfloat16_is_read_as_float32(pool: Any) -> None:
+    expected = decode(encode(pool.features.astype(np.float32), "bfloat16"))
+    pool.features = encode(pool.features.astype(np.float32), "bfloat16")
+    feature_map = open_map(pool)
+    assert feature_map.dtype == feature_map.read(np.array([2])).dtype == np.float32
+    assert np.array_equal(feature_map.read(np.arange(5)), expected[:5])
 
 
 def test_result_is_a_copy_not_a_view_of_the_file(pool: Any) -> None:
@@ -59,7 +68,7 @@ def test_other_number_of_rows_is_refused(pool: Any) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.int8])
 def test_other_type_is_refused(pool: Any, dtype: type) -> None:
     pool.features = pool.features.astype(dtype)
-    with pytest.raises(DataError, match=r"expected .* as float16 or float32"):
+    with pytest.raises(DataError, match=r"expected .* as float32, float16, bfloat16"):
         open_map(pool)
 
 
