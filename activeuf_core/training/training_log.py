@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,11 +40,14 @@ def kept_log(context: StageContext, config: TrainingConfig) -> Iterator[None]:
     with _written_to(earlier), _written_to(published):
         log.info("%s begins, code %s", _name(context), git_commit())
         log.info("settings: %s", json.dumps(config.model_dump(mode="json")))
+        is_trained = False
         try:
             yield
-        except BaseException as error:  # a SIGTERM's too
-            log.error("%s ended: %s: %s", _name(context), type(error).__name__, error)
-            raise
+            is_trained = True
+        finally:  # a SIGTERM's SystemExit too
+            if not is_trained:
+                error = sys.exc_info()[1]
+                log.error("%s ended: %s: %s", _name(context), type(error).__name__, error)
         versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
         log.info("%s is trained, with %s", _name(context), versions)
 
