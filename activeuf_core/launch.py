@@ -31,6 +31,8 @@ PLAIN_CONFIG = PROJECT / "configs" / "accelerate" / "ddp.yaml"
 FIRST_PORT, NUM_PORTS = 10_000, 20_000
 """Below the ports that Linux gives to outgoing connections (32768 and up)."""
 LEAST_GRACE_S = 30
+PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
+"""What the launcher hands on to its processes; SIGUSR1 is how `srun` says that the time is up."""
 SCONTROL_TIMEOUT_S = 30
 EXIT_WRONG = 78
 """EX_CONFIG of sysexits.h."""
@@ -57,7 +59,10 @@ def command_and_environment(
         "num_processes": str(nodes * processes),
         "num_machines": str(nodes),
     }
-    variables = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(_grace(told))}
+    variables = {
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(_grace(told)),
+        "PET_SIGNALS_TO_HANDLE": PASSED_ON,
+    }
     if nodes == 1:
         # A store of its own at a free port: neighbours on the node never meet.
         variables |= {"PET_STANDALONE": "1"}

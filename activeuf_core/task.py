@@ -45,6 +45,8 @@ GRACE_S = 10.0
 EXIT_UNIT_FAILED, EXIT_SUPERSEDED = 3, 4
 STAGE_PYTHON = "ACTIVEUF_STAGE_PYTHON"
 SILENT = "CompletedWithoutArtifact"
+SRUN = "srun"
+"""It takes SIGTERM for an order to kill its tasks within seconds, and hands SIGUSR1 on to them."""
 TIME_LIMIT = "TimeLimitNear"
 """Kind of the failure of a unit that was stopped before the job's time limit."""
 
@@ -363,7 +365,11 @@ class Task:
         del number, frame
         self.is_warned = True
         self.stop_time = time.monotonic()
-        if self.child is not None:
+        if self.child is None:
+            return
+        if self.prefix[:1] == (SRUN,):
+            self.child.send_signal(signal.SIGUSR1)
+        else:
             _signal_group(self.child, signal.SIGTERM)
 
     def _enforce_grace(self) -> None:

@@ -34,6 +34,8 @@ from activeuf_core.training.checkpoints import (
 log = logging.getLogger(__name__)
 
 LOG_INTERVAL_S = 10.0
+TIME_IS_UP = (signal.SIGTERM, signal.SIGUSR1)
+"""The second where `srun` started the processes: it hands on no SIGTERM."""
 COUNTERS = ("num_tokens", "seconds")
 """Metrics that count from the start of a training; the trainer counts from the last resume."""
 HELD_OUT_TOKENS = "eval_num_tokens"
@@ -134,7 +136,7 @@ class KeepCheckpoints(TrainerCallback):
         self.layout = layout
         self.interrupted = False
         self._saved_step = 0
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -145,7 +147,7 @@ class KeepCheckpoints(TrainerCallback):
         del args, control, kwargs
         self._saved_step = state.global_step
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._interrupt)
+            self._previous = {one: signal.signal(one, self._interrupt) for one in TIME_IS_UP}
 
     def on_substep_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -179,9 +181,9 @@ class KeepCheckpoints(TrainerCallback):
 
     def release(self) -> None:
         """Hand SIGTERM back to whoever had it before."""
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-            self._previous = None
+        for one, previous in self._previous.items():
+            signal.signal(one, previous)
+        self._previous = {}
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -74,7 +74,8 @@ def test_one_node_needs_no_port() -> None:
     found = options(command)
     assert (found["--num_processes"], found["--num_machines"]) == ("4", "1")
     assert found["--config_file"].endswith("configs/accelerate/ddp.yaml")
-    assert variables == {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "90", "PET_STANDALONE": "1"}
+    assert (variables["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"], variables["PET_STANDALONE"]) == ("90", "1")
+    assert "SIGUSR1" in variables["PET_SIGNALS_TO_HANDLE"]
 
 
 def test_two_nodes_meet_at_the_first(tmp_path: Path) -> None:
