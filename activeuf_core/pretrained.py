@@ -10,6 +10,7 @@ conversations of 290 tokens per second and core.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,10 +161,14 @@ def load_model(kind: ModelKind, location: str, dtype: str) -> Any:
 
 
 def device() -> str:
-    """Return the name of the device that models run on."""
+    """Return the name of the device that models run on: of several processes on a node, each has a
+    GPU of its own, whether it sees all of them or that one alone.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
 
 def context_length(model: Any) -> int:

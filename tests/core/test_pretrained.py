@@ -130,3 +130,17 @@ def test_padding_goes_to_the_side_asked_for() -> None:
     assert ids.tolist() == [[1, 2], [0, 3]]
     assert mask.tolist() == [[1, 1], [0, 1]]
     assert pretrained.pad([[1, 2], [3]], 0, "right")[0].tolist() == [[1, 2], [3, 0]]
+
+
+@pytest.mark.parametrize(
+    ("local_rank", "seen", "expected"), [("", 1, "cuda:0"), ("2", 4, "cuda:2"), ("2", 1, "cuda:0")]
+)
+def test_each_process_of_a_node_has_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, local_rank: str, seen: int, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert pretrained.device() == expected
