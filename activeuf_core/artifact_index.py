@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from activeuf_core.artifacts import ArtifactStore, Manifest, read_json
 from activeuf_core.fingerprint import FINGERPRINT_LENGTH, digest_of
 from activeuf_core.paths import MANIFEST, Layout
+from activeuf_core.stand_ins import is_stand_in
 
 log = logging.getLogger("activeuf")
 HEADER = "activeuf index 1"
@@ -263,9 +264,10 @@ def _entry(manifest: Manifest, stamp: str) -> str:
     failed = manifest.failed_blocking_checks
     inputs = {asset: sorted(prints.values()) for asset, prints in manifest.inputs.items()}
     past = [manifest.version, manifest.generation, digest_of(manifest.config), inputs]
+    took = 0.0 if is_stand_in(manifest.config) else float(provenance.get("seconds", 0.0))
     facts = (
         stamp,
-        str(float(provenance.get("seconds", 0.0))),
+        str(took),  # what stands in for a stage's work says nothing of its price
         str(float(provenance.get("gpus", 0))),
         json.dumps(failed) if failed else "",
         json.dumps(past),

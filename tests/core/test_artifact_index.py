@@ -27,7 +27,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
     return found
 
 
-def publish(store: ArtifactStore, fingerprint: str, name: str = "rows.json") -> None:
+def publish(store: ArtifactStore, fingerprint: str, name: str = "rows.json", **config: str) -> None:
     output = store.layout.home / "output"
     output.mkdir(parents=True)
     (output / name).write_text("[1]")
@@ -40,7 +40,7 @@ def publish(store: ArtifactStore, fingerprint: str, name: str = "rows.json") -> 
             fingerprint,
             "1",
             3,
-            {"a": 1},
+            {"a": 1, **config},
             {"x": {"p": "q"}},
             checks=checks,
             provenance=made,
@@ -163,6 +163,11 @@ def test_what_changed_a_moment_ago_is_not_kept(
     look(store)
     look(store)
     assert reads == [PRINT, PRINT]
+
+
+def test_what_stands_in_for_work_says_nothing_of_its_price(store: ArtifactStore) -> None:
+    publish(store, "f" * 32, stand_in="left out")
+    assert ArtifactIndex(store.layout).look("prompts", "f" * 32).seconds == 0.0
 
 
 def test_of_two_writers_the_later_one_wins_and_the_rest_is_read_again(
