@@ -51,7 +51,8 @@ class SimPOTrainer(CPOTrainer):
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
         """Count the tokens of a batch, and return its loss."""
         count = inputs["chosen_attention_mask"].sum() + inputs["rejected_attention_mask"].sum()
-        self._num_tokens += int(self.accelerator.gather(count).sum().item())
+        of_all_processes: Any = self.accelerator.gather(count)
+        self._num_tokens += int(of_all_processes.sum().item())
         return super().compute_loss(model, inputs, *args, **options)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
