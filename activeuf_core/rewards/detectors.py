@@ -15,15 +15,16 @@ In: the newest completions of a training with their rewards (`Scored`). Out: a `
 | `mostly_zero`, `mostly_negative` | over 95 % of rewards are 0; over 90 % are below 0 |
 
 A short answer is no sign of gaming: most right answers to arithmetic have one or two digits.
-Source: the thresholds are a published pipeline's defaults. Cost: 0.15 s for 1,000 completions.
+Source: the thresholds are a published pipeline's defaults. Cost: 0.2 s for 1,000 completions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from statistics import fmean, pstdev
+from typing import Any
 
 from activeuf_core.config import StrictModel
 from activeuf_core.rewards import tags as tag_reader
@@ -61,6 +62,24 @@ class Scored:
     completion: str
     reward: float | None
     parts: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def scored_of(rows: Iterable[Mapping[str, Any]], weights: Mapping[str, float]) -> list[Scored]:
+    """Return what TRL logs of completions as scored ones.
+
+    Args: rows: with `completion` and a column per reward, NaN or None where it did not apply.
+    weights: by reward; one with weight 0 is logged only, and no part of the reward.
+    """
+    found = []
+    for row in rows:
+        known = {name: row.get(name) for name, weight in weights.items() if weight}
+        parts = {
+            name: weights[name] * float(value)
+            for name, value in known.items()
+            if value is not None and not math.isnan(value)
+        }
+        found.append(Scored(row["completion"], sum(parts.values()) if parts else None, parts))
+    return found
 
 
 def detect(
@@ -128,7 +147,7 @@ def _spike(name: str, rewards: Sequence[float], settings: DetectorSettings) -> F
     """Compare the newest tenth with what came before, by the standard error of its mean."""
     size = max(1, len(rewards) // 10)
     before, newest = rewards[:-size], rewards[-size:]
-    error = pstdev(before) / sqrt(size)
+    error = pstdev(before) / math.sqrt(size)
     step = fmean(newest) - fmean(before)
     value = abs(step) / error if error > 0 else (0.0 if step == 0 else float("inf"))
     shown = min(value, 1e9)  # an infinity has no place in JSON

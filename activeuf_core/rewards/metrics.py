@@ -17,7 +17,7 @@ interval. Definitions of an answer: `answers.py`.
 a number that happens to come last in an unfinished reasoning is no answer.
 A sample that could not be answered (an error of ours, not of the model) is no wrong answer: it is
 left out of n and counted in `num_errors`; `with_errors_wrong` has the shares that count it.
-Cost: 80 µs per sample.
+Cost: 50 µs per sample, 0.2 ms without an answer block.
 """
 
 from __future__ import annotations

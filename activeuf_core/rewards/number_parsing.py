@@ -6,7 +6,7 @@ dot, an exponent (1e3), fractions (3/4, \frac{3}{4}), mixed numbers (1 1/2), a p
 is dropped: "50%" is 50. Not understood, and then no number at all rather than a guess: commas
 elsewhere (1,23 or 3,5), two dots (1.2.3), more than 80 characters. A minus behind a digit or a word
 subtracts; it is no sign. Digits behind a letter (x2) belong to a name.
-Cost: 1 µs for one number, 40 µs for the numbers of 1,000 characters.
+Cost: 4 µs for one number, 0.2 ms for the numbers of 1,000 characters.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ RUN = re.compile(
 
 def plain_characters(text: str) -> str:
     """Return text with one sort of minus, space, slash and digit, and LaTeX fractions as a/b."""
-    return LATEX_FRACTION.sub(r"\1/\2", text.translate(CHARACTERS))
+    plain = text if text.isascii() else text.translate(CHARACTERS)
+    return LATEX_FRACTION.sub(r"\1/\2", plain) if "frac{" in plain else plain
 
 
 def parse_number(text: str) -> Fraction | None:
@@ -61,15 +62,18 @@ def parse_number(text: str) -> Fraction | None:
 
 def numbers_in(text: str) -> list[Fraction]:
     """Return the numbers of a text in their order; what only resembles a number is left out."""
-    runs = (found[0].rstrip(".,") for found in RUN.finditer(plain_characters(text)))
-    values = (_value(run) if len(run) <= LONGEST else None for run in runs)
+    values = map(_value_of_run, RUN.findall(plain_characters(text)))
     return [value for value in values if value is not None]
 
 
 def last_number(text: str) -> Fraction | None:
     """Return the last number of a text, None when there is none."""
-    found = numbers_in(text)
-    return found[-1] if found else None
+    runs = reversed(RUN.findall(plain_characters(text)))
+    return next((value for value in map(_value_of_run, runs) if value is not None), None)
+
+
+def _value_of_run(run: str) -> Fraction | None:
+    return _value(run.rstrip(".,")) if len(run) <= LONGEST else None
 
 
 def _value(text: str) -> Fraction | None:

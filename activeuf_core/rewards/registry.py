@@ -157,6 +157,17 @@ class Suite:
         """The version of each function, by name."""
         return {function.name: function.version for function in self.functions}
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest weighted sum that the rewards can give."""
+        lows, highs = [], []
+        for name, weight in zip(self.names, self.weights, strict=True):
+            entry = REWARDS.get(name)  # a judge rates from 0 to 1
+            pair = (entry.low * weight, entry.high * weight) if entry else (0.0, weight)
+            lows.append(min(pair))
+            highs.append(max(pair))
+        return sum(lows), sum(highs)
+
     def score(self, completions: list[Any], **columns: Any) -> dict[str, list[float | None]]:
         """Return the rewards of completions by name, unweighted."""
         prompts = columns.pop("prompts", [""] * len(completions))

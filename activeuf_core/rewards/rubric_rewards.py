@@ -9,12 +9,12 @@ In: a completion, a rubric, perhaps a reference. Out: rewards.
   beside a judge, or give it little weight.
 - `reference_similarity`, 0 … 1: how much of the wording it shares with the reference.
 - `legacy_rubric`, 0 … 20: the older sum of overlap (10), similarity (5) and the target score (5).
-  Its third part does not depend on the completion, so it moves no gradient of a
-  method that compares completions of one prompt; pasting the rubric earns all of the first.
+  Its third part does not depend on the completion, so it moves no gradient of a method that
+  compares completions of one prompt; pasting the rubric earns all of the first.
 
 The older pipeline changed its objective when logging was on; here nothing but settings changes one.
-Cost: 0.2 ms per completion; the similarity grows with the product of lengths, 5 ms for two texts of
-2,000 characters.
+Cost: 0.1 ms per completion; the similarity 1 ms for two texts of 800 characters, and it grows with
+the product of their lengths.
 """
 
 from __future__ import annotations

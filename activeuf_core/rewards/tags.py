@@ -5,7 +5,7 @@ Strict: one of each tag, in order, something in each block, nothing but white sp
 completion with two answer blocks has no answer: whichever block counted, a policy could learn to
 hedge. Lenient (`legacy_format`, `legacy_number`): the patterns of a notebook that many trainings
 began from, kept to the last bit; text on another line, a second answer or a nested tag passes.
-Cost: 2 µs for a completion of 1,000 characters. The lenient pattern takes time that grows with the
+Cost: 5 µs for a completion of 1,000 characters. The lenient pattern takes time that grows with the
 cube of the number of blocks that never end: 0.1 s for a hundred of them, 1 s for two hundred.
 """
 

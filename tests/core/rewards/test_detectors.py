@@ -112,6 +112,16 @@ def test_completions_without_a_reward_are_left_out() -> None:
     assert found["diversity"].value == 1.0
 
 
+def test_logged_completions_are_weighed_and_gaps_stay_gaps() -> None:
+    rows = [
+        {"step": 1, "completion": "x", "a": 1.0, "b": math.nan, "c": 9.0},
+        {"step": 1, "completion": "y", "a": None, "b": math.nan, "c": 9.0},
+    ]
+    first, second = detectors.scored_of(rows, {"a": 2.0, "b": 1.0, "c": 0.0})
+    assert first == Scored("x", 2.0, {"a": 2.0})
+    assert second == Scored("y", None, {})
+
+
 def test_findings_become_checks_and_errors_come_first() -> None:
     found = detectors.detect(SICK["diversity"], LOW, HIGH)
     assert alarms(found)[0].level == "error"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from activeuf_core.rewards import failures
 from activeuf_core.rewards.arithmetic import value_of, wrong_equations
 from activeuf_core.rewards.config import AnswerSettings, Tags
 from activeuf_core.rewards.failures import KINDS, failure_of, failures_of, table_of
@@ -30,6 +33,7 @@ EXAMPLES = {
 
 def test_every_kind_has_an_example_and_a_line() -> None:
     assert tuple(EXAMPLES) == KINDS
+    assert re.findall(r"^\| `(\w+)`", failures.__doc__ or "", re.M) == list(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,8 +69,8 @@ def test_details_show_what_was_seen() -> None:
 
 
 def test_table_has_shares_of_all_samples_and_few_examples() -> None:
-    failures = [failure_of(EXAMPLES["no_tags"])] * 5 + [failure_of(EXAMPLES["sign_error"])]
-    first, second = table_of([one for one in failures if one], num_samples=20)
+    found = [failure_of(EXAMPLES["no_tags"])] * 5 + [failure_of(EXAMPLES["sign_error"])]
+    first, second = table_of([one for one in found if one], num_samples=20)
     assert (first["kind"], first["share"].count, first["share"].n) == ("no_tags", 5, 20)
     assert len(first["examples"]) == 3
     assert second["kind"] == "sign_error"

@@ -14,11 +14,14 @@ import pytest
 from activeuf_core.annotations import server as client
 from activeuf_core.annotations.judgement_cache import JudgementCache
 from activeuf_core.annotations.server import Endpoint
+from activeuf_core.code_slice import CodeIndex
 from activeuf_core.config import ModelRef
 from activeuf_core.errors import ConfigError, DataError, ServerError
+from activeuf_core.paths import PROJECT
 from activeuf_core.rewards import judge_question
 from activeuf_core.rewards.config import JudgeReward, Reward, RewardsConfig
-from activeuf_core.rewards.judge_reward import LlmJudgeReward, identity_in_cache
+from activeuf_core.rewards.judge_asker import identity_in_cache
+from activeuf_core.rewards.judge_reward import CODE, LlmJudgeReward
 from activeuf_core.rewards.registry import build, llm_judge
 from tests.fakes.judge_server import Running, in_turn, refusal, reply, serve
 
@@ -62,7 +65,7 @@ def test_unparseable_reply_is_no_reward_and_never_zero(server: Serve) -> None:
     assert reward(["p"] * 2, ["a", "b"], log_metric=logged.__setitem__) == [1.0, None]
     assert len(running.seen) == 3  # the second question once more, with a reminder
     assert logged == {"llm_judge/unrated": 0.5}
-    assert reward.facts()["judge_unparseable"] == 1
+    assert reward.asker.facts()["judge_unparseable"] == 1
 
 
 def test_reminder_can_help(server: Serve) -> None:
@@ -78,7 +81,7 @@ def test_a_judge_that_never_rates_is_an_error(server: Serve) -> None:
 def test_question_that_does_not_fit_has_no_reward(server: Serve) -> None:
     reward = judge(server(refusal(400, "maximum context length")).url)
     assert reward(["p"], ["a"]) == [None]
-    assert reward.facts()["judge_too_long"] == 1
+    assert reward.asker.facts()["judge_too_long"] == 1
 
 
 def test_server_that_is_gone_ends_the_training(server: Serve) -> None:
@@ -100,7 +103,7 @@ def test_cache_outlives_the_reward_and_not_the_identity(server: Serve, tmp_path:
         with JudgementCache(tmp_path, identity_in_cache(config())) as cache:
             reward = judge(running.url, cache)
             assert reward(["p"], ["a"]) == [1.0]
-    assert (len(running.seen), reward.facts()["judgements_from_cache"]) == (1, 1)
+    assert (len(running.seen), reward.asker.facts()["judgements_from_cache"]) == (1, 1)
     other = config().model_copy(update={"model": ModelRef(name="tiny", identity="y")})
     assert identity_in_cache(other) != identity_in_cache(config())
 
@@ -131,6 +134,17 @@ def test_rubric_of_the_row_comes_before_that_of_the_config(server: Serve) -> Non
     (kind,) = (text for text in asked if "Be kind." in text)
     (brief,) = (text for text in asked if "Be brief." in text)
     assert kind != brief
+
+
+def test_version_covers_the_question_and_how_it_is_read() -> None:
+    found = CodeIndex(PROJECT).slice("", "", CODE)
+    for module, name in [
+        ("rewards/judge_question", "SYSTEM_PROMPT"),
+        ("rewards/judge_asker", "JudgeAsker"),
+        ("annotations/scoring", "expected_rating"),
+        ("annotations/server_judge", "digit_masses"),
+    ]:
+        assert (f"activeuf_core/{module}.py", name) in found
 
 
 def test_judge_in_a_suite(server: Serve) -> None:

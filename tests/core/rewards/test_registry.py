@@ -98,6 +98,12 @@ def test_weights_and_extra() -> None:
     assert found.names[-1] == "rubric_overlap"
 
 
+def test_ends_of_the_weighted_sum() -> None:
+    assert suite().ends == (-3.5, 10.0)
+    assert suite(set="legacy").ends == (-3.5, 10.0)
+    assert suite(weights={"format_approx": 0.0, "number_check": -2.0}).ends == (-4.0, 6.0)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
