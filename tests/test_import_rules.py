@@ -36,6 +36,7 @@ MAY_READ = {
     ("loop", "activeuf_core.acquisition"),
     ("loop", "activeuf_core.annotations"),
     ("loop", "activeuf_core.enn"),
+    ("loop", "activeuf_core.features.precision"),
     ("reporting", "activeuf_core.evals.benchmarks"),
     ("rewards", "activeuf_core.annotations"),
 }
