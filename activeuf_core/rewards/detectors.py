@@ -144,20 +144,20 @@ def _variance(
 
 
 def _spike(name: str, rewards: Sequence[float], settings: DetectorSettings) -> Finding:
-    """Compare the newest tenth with what came before, by the standard error of its mean."""
+    """Compare the newest tenth with what came before, by the deviation of single rewards: by that
+    of a mean of a hundred, every training that learns would be an alarm.
+    """
     size = max(1, len(rewards) // 10)
     before, newest = rewards[:-size], rewards[-size:]
-    error = pstdev(before) / math.sqrt(size)
-    step = fmean(newest) - fmean(before)
-    value = abs(step) / error if error > 0 else (0.0 if step == 0 else float("inf"))
-    shown = min(value, 1e9)  # an infinity has no place in JSON
+    step, deviation = fmean(newest) - fmean(before), pstdev(before)
+    value = abs(step) / max(deviation, 1e-9)  # an infinity has no place in JSON
     return Finding(
         name,
-        shown,
+        value,
         f"<= {settings.spike:g}",
         value > settings.spike,
         f"The newest {size} rewards have mean {fmean(newest):.4g}, the {len(before)} before them "
-        f"{fmean(before):.4g}: {shown:.1f} standard errors apart.",
+        f"{fmean(before):.4g}, {min(value, 999.0):.1f} deviations of theirs apart.",
         n=len(rewards),
     )
 
@@ -173,15 +173,14 @@ def _of_texts(texts: Sequence[str], tags: Tags, settings: DetectorSettings) -> l
     level: Level = "error" if repeated > settings.repeated else "warning"
     different = len({" ".join(words_of(text)) for text in texts}) / n
     empty = sum(not words_of(_inside(text, tags)) for text in texts) / n
-    about = f"have reasoning under {settings.shortest_reasoning} characters, or repeat it"
+    shortest = settings.shortest_reasoning
+    about = f"in the right form have reasoning under {shortest} characters, or repeat it"
+    gaming = unknown(names[0], len(formatted), settings.at_least, "completions in the right form")
+    if len(formatted) >= settings.at_least:
+        share = gamed / len(formatted)
+        gaming = _above(names[0], share, settings.format_gaming, about, len(formatted))
     return [
-        _above(
-            names[0],
-            gamed / len(formatted) if formatted else 0.0,
-            settings.format_gaming,
-            f"of those in the right form {about}",
-            len(formatted),
-        ),
+        gaming,
         _above(names[1], repeated, settings.repetition, "of runs of words are repeats", n, level),
         Finding(
             names[2],

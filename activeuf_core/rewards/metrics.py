@@ -73,10 +73,11 @@ class Measurement:
 
     def flat(self) -> dict[str, float | int | None]:
         """Return the four metrics as bare shares and counts, under the names that result files of
-        older pipelines have.
+        older pipelines have. As there, a sample with an error counts as wrong, so that a share of
+        numeric golds is its count over the total.
         """
         names = ("exact_accuracy", "partial_accuracy", "numerical_accuracy", "format_compliance")
-        shares = {name: self.metrics[name].value for name in names}
+        shares = {name: self.with_errors_wrong[name].value for name in names}
         counts = {f"{name.rpartition('_')[0]}_correct": self.metrics[name].count for name in names}
         return {**shares, "total_examples": self.num_samples, **counts}
 

@@ -50,6 +50,14 @@ def criterion_overlaps(text: str, rubric: Rubric) -> Mapping[str, float]:
     }
 
 
+def tells_apart(rubric: Rubric, reference: str) -> bool:
+    """Whether `rubric_overlap` ranks a good completion above nothing and above the rubric itself:
+    a rubric that fails this can only mislead a policy.
+    """
+    nothing, echo = rubric_overlap("", rubric), rubric_overlap(rubric.text, rubric)
+    return rubric_overlap(reference, rubric) > max(nothing, echo)
+
+
 def reference_similarity(text: str, reference: str) -> float:
     """Return the share of matching characters of two texts, from 0 to 1, in the order reference,
     completion: the measure is not symmetric.

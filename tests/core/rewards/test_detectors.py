@@ -106,6 +106,16 @@ def test_only_the_newest_are_looked_at() -> None:
     assert not alarms(found)
 
 
+def test_a_reward_that_rises_steadily_is_no_spike() -> None:
+    rising = found_in(rewarded(lambda i: LOW + i / 30 + i % 3))
+    assert not rising["reward_spike"].is_alarm
+
+
+def test_a_few_formatted_completions_say_nothing_of_gaming() -> None:
+    found = found_in(saying(lambda i: block("x", i) if i < 50 else f"no tags {i}"))["format_gaming"]
+    assert (found.value, found.n) == (None, 50)
+
+
 def test_completions_without_a_reward_are_left_out() -> None:
     found = found_in([Scored(one.completion, None) for one in healthy()])
     assert found["reward_saturation"].value is None

@@ -85,6 +85,12 @@ def test_truncation_tokens_and_latency() -> None:
     assert (found.truncation.count, found.mean_tokens, found.mean_latency_s) == (1, 15.0, 1.0)
 
 
+def test_flat_form_counts_errors_as_wrong() -> None:
+    flat = measure([*samples(), Sample("q9", "100", None, error="x")]).flat()
+    assert flat["exact_accuracy"] == 3 / 9
+    assert flat["total_examples"] == 9
+
+
 def test_flat_form_has_the_older_names() -> None:
     flat = measure(samples()).flat()
     assert flat["exact_accuracy"] == 3 / 8

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from activeuf_core.rewards.answers import gold_of
 from activeuf_core.rewards.base import RuleReward
 from activeuf_core.rewards.config import Reward, RewardsConfig, Tags
 from activeuf_core.rewards.perturbations import PERTURBATIONS
@@ -31,6 +32,21 @@ def test_strict_rewards_keep_notice_and_are_not_for_sale(name: str) -> None:
     found = examine(name)
     assert found.violations == 0.0
     assert found.sensitivity == 1.0
+    assert found.exploit_gain is not None
+    assert found.exploit_gain <= 0.0
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_strict_rewards_on_real_solutions(name: str, gsm8k: list[dict[str, str]]) -> None:
+    rows = [{"answer": gold_of(row["answer"])} for row in gsm8k[:150]]
+    worked = [row["answer"].rpartition("####")[0] for row in gsm8k[:150]]
+    completions = [
+        f"<reasoning>{steps}</reasoning><answer>{row['answer']}</answer>"
+        for steps, row in zip(worked, rows, strict=True)
+    ]
+    (reward,) = build(RewardsConfig(set="none", extra=(Reward(name=name),))).functions
+    found = robustness_of(reward, REWARDS[name].senses, completions, rows)
+    assert (found.violations, found.sensitivity) == (0.0, 1.0)
     assert found.exploit_gain is not None
     assert found.exploit_gain <= 0.0
 

@@ -13,6 +13,7 @@ from activeuf_core.rewards.rubric_rewards import (
     legacy_rubric,
     reference_similarity,
     rubric_overlap,
+    tells_apart,
 )
 from activeuf_core.rewards.rubrics import Criterion, Rubric, RubricSet, from_text, read_rubrics
 
@@ -105,6 +106,12 @@ def test_overlap_ranks_answer_above_blank_and_echo() -> None:
     assert good > 0.4
     assert blank == 0.0
     assert echo == 0.0
+
+
+def test_rubric_that_tells_nothing_apart_is_found_out() -> None:
+    assert tells_apart(RUBRIC, GOOD)
+    assert not tells_apart(RUBRIC, "Bananas.")
+    assert not tells_apart(from_text("1. It should be clear."), GOOD)
 
 
 def test_overlap_is_the_weighted_mean_of_its_criteria() -> None:
