@@ -85,7 +85,7 @@ def whole_model(trainer: Trainer, fresh: Callable[[], torch.nn.Module]) -> torch
     if not any(_is_divided(weight) for weight in model.parameters()):
         return model if is_first else None
     wrapped = trainer.model_wrapped if trainer.is_deepspeed_enabled else trainer.model
-    weights = trainer.accelerator.get_state_dict(wrapped)
+    weights: Any = trainer.accelerator.get_state_dict(wrapped)
     if not is_first:
         return None
     if trainer.is_deepspeed_enabled:

@@ -199,7 +199,8 @@ def make_trainer(plan: Plan, kind: Kind, batching: Batching) -> Trainer:
 
 
 def _on_cpu() -> bool:
-    return PartialState().device.type == "cpu"
+    device: Any = PartialState().device
+    return device.type == "cpu"  # of several processes, each has a number: cpu:1
 
 
 def _train_with_retry(plan: Plan, kind: Kind, batching: Batching) -> Trained:
