@@ -34,6 +34,11 @@ def run(context):
         os._exit(0)
     if how == "exits":
         os._exit(7)
+    if how.startswith("again"):
+        note = context.checkpoints / "note"
+        if how == "again-always" or not note.exists():
+            note.write_text("")
+            context.start_again("says so")
     if how == "slow":
         time.sleep(1.5)
     if how == "hangs":
@@ -95,6 +100,15 @@ def test_units_are_published_one_by_one_and_a_failed_one_spares_the_rest(
     assert (failure["kind"], failure["message"]) == ("DataError", "row 3 is bad")
     assert launcher.poll()["mixed"].detail == "exit code 1"
     assert "says works2" in launcher.tail("mixed", 10)
+
+
+def test_a_stage_may_ask_to_be_started_afresh_once(launcher: LocalLauncher) -> None:
+    once, always = job(launcher, "once", "again"), job(launcher, "always", "again-always")
+    launcher.submit([once, always])
+    wait(launcher, "once", "always")
+    assert is_complete(launcher, once.units[0]) and not is_complete(launcher, always.units[0])
+    log = RunFolder(launcher.layout.run("always")).latest_start().log.read_text()
+    assert log.count("started again: says so") == 2
 
 
 def test_a_killed_stage_says_so(launcher: LocalLauncher) -> None:
