@@ -35,11 +35,14 @@ def test_a_file_that_works_is_said_to_work(rig: Rig) -> None:
     assert "2 ok" in done.output
 
 
-def test_gpus_and_nodes_are_counted(rig: Rig) -> None:
-    shape = {"gpus": 2, "memory": "200M", "nodes": 2, "tasks_per_node": 2}
+@pytest.mark.parametrize(
+    "started", [{"tasks_per_node": 2}, {"processes_per_node": 2, "memory": "1G"}]
+)
+def test_gpus_and_nodes_are_counted(rig: Rig, started: dict[str, object]) -> None:
+    shape = {"gpus": 2, "memory": "200M", "nodes": 2, **started}
     done = check(rig, stages={"dpo_model": shape}, **ONE_SHAPE)
     assert "gpus: 2 visible" in done.output, done.output
-    assert f"stage: 4 tasks on {rig.cluster.nodes[0]}, {rig.cluster.nodes[1]}" in done.output
+    assert f"stage: 4 processes on {rig.cluster.nodes[0]}, {rig.cluster.nodes[1]}" in done.output
 
 
 def test_more_gpus_than_any_node_has(rig: Rig) -> None:
