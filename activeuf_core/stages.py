@@ -161,7 +161,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         asset="annotations",
         module="activeuf_core.annotations",
-        version="1",
+        version="2",
         config=AnnotationsConfig,
         inputs=(Input("prompts"), Input("completions")),
         dimension="member",
@@ -221,7 +221,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         asset="preference_dataset",
         module="activeuf_core.loop",
-        version="1",
+        version="2",
         config=LoopConfig,
         inputs=(Input("candidate_pool"), Input("features")),
         dimension="experiment",
