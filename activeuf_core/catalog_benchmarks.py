@@ -44,7 +44,10 @@ class Benchmarks:
     def titles(self) -> dict[str, str]:
         """Return the title of every benchmark that is not left out, by name."""
         return {
-            row.name: self._of(row.name).get("title") or row.title
+            row.name: row.called(
+                self._of(row.name).get("title"),
+                {**self._of(SHARED_KEY), **self._of(row.name)}.get("limit"),
+            )
             for row in BENCHMARKS
             if not self.leaves_out(row.asset)
         }

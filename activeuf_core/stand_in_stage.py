@@ -40,6 +40,11 @@ def _leave_out(context: StageContext, config: StandIn) -> str:
 
 def _report(context: StageContext, config: StandIn) -> str:
     row = benchmark(config.benchmark or "")
+    if config.score is None:
+        raise ConfigError(
+            f"{context.asset}[{context.partition}]: a published score has no number. Leave the "
+            "benchmark out of `scores` where none was published."
+        )
     record = {
         "benchmark": row.name,
         "title": row.title,
@@ -58,7 +63,7 @@ def _report(context: StageContext, config: StandIn) -> str:
         "model_fingerprint": None,
     }
     write_json(context.output / SCORE, record)
-    context.add_metadata(title=row.title, score=config.score or 0.0, source=config.source)
+    context.add_metadata(title=row.title, score=config.score, source=config.source)
     return f"Published, not computed here: {config.source}."
 
 

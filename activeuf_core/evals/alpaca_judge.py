@@ -164,8 +164,10 @@ def _verdict(values: Values | None) -> Verdict | None:
 
 
 def _require_some(verdicts: Sequence[Verdict | None], config: PairJudge, prompt: Prompt) -> None:
-    """Refuse a judge that never says a label."""
-    if any(preference(found, True, config.min_label_mass) is not None for found in verdicts):
+    """Refuse a judge that never says a label, if it was asked at all."""
+    if not verdicts or any(
+        preference(found, True, config.min_label_mass) is not None for found in verdicts
+    ):
         return
     masses = [found.first + found.second for found in verdicts if found is not None]
     raise DataError(

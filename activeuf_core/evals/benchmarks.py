@@ -36,6 +36,13 @@ class Benchmark:
         """Name of the score asset."""
         return f"{self.name}_score"
 
+    def called(self, title: str | None, limit: int | None) -> str:
+        """Return what a score is called: by its own title or the benchmark's, and never as if it
+        were of all rows when only the first were scored.
+        """
+        whole = title or self.title
+        return whole if limit is None else f"{whole} (first {limit})"
+
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("gsm8k", "GSM8K", "dpo_model", "exact_match", "openai/gsm8k", 8, 512),

@@ -24,7 +24,7 @@ class ScoreConfig(StrictModel):
     """How the score is to be called where people read it; null: the benchmark's title. Rows that
     are not the benchmark's own must not bear its name alone."""
     limit: int | None = Field(default=None, ge=1)
-    """Score only the first rows; null scores all."""
+    """Score only the first rows, which the title then says; null scores all."""
     num_fewshot: int | None = Field(default=None, ge=0)
     """null: the benchmark's number of examples in the context."""
     max_new_tokens: int | None = Field(default=None, ge=1)

@@ -123,7 +123,7 @@ def publish(
     outcome: Outcome,
 ) -> None:
     """Write the outcome and report it. Args: num_rows: rows that were to be scored."""
-    title = config.title or benchmark.title
+    title = benchmark.called(config.title, config.limit)
     write_json(context.output / SCORE, _record(context, benchmark, config, title, outcome))
     with (context.output / PREDICTIONS).open("w", encoding="utf-8") as handle:
         for prediction in outcome.predictions:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from activeuf_core.artifacts import read_json
+from activeuf_core.errors import ConfigError
 from activeuf_core.paths import PROJECT, SCORE, UnitFolder
 from activeuf_core.stages import stage_of
 from activeuf_core.stand_in_stage import run
@@ -28,6 +30,13 @@ def test_a_left_out_score_is_null_with_a_reason_and_passes_all_checks(
     assert (score["score"], score["reason"]) == (None, "left out")
     assert passed(context) == {check.name: True for check in stage_of("gsm8k_score").checks}
     assert "leaves gsm8k out" in context.checks[0]["description"]
+
+
+def test_a_published_score_without_a_number_is_no_zero(make_context: MakeContext) -> None:
+    context = make_context("gsm8k_score", {"stand_in": "published", "benchmark": "gsm8k"})
+    with pytest.raises(ConfigError, match="a published score has no number"):
+        run(context)
+    assert not (context.output / SCORE).exists()
 
 
 def test_the_stages_command_writes_it_and_loads_nothing_heavy(tmp_path: Path) -> None:

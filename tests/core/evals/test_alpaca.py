@@ -169,6 +169,19 @@ def test_equal_outputs_are_a_tie_that_nobody_is_asked_about(make: Make, server: 
     assert len(running.seen) == 1
 
 
+def test_a_policy_that_is_the_reference_ties_with_it(make: Make) -> None:
+    context = make()
+    alpaca.run(context)
+    rows = [
+        {**row, "output": prediction.output}
+        for row, prediction in zip(ROWS["alpaca_eval"], predictions(context), strict=True)
+    ]
+    same = make(rows)
+    alpaca.run(same)
+    assert read_json(same.output / SCORE)["score"] == pytest.approx(0.5)
+    assert same.metadata["judge_calls"] == 0
+
+
 def test_a_reply_without_a_label_is_missing_and_no_tie(make: Make, server: Serve) -> None:
     running = server(FIRST, FIRST, WORDS)
     context = make(judge=asked(running, concurrency=1))
