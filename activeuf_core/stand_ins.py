@@ -48,6 +48,15 @@ class StandIn(StrictModel):
         return True
 
 
+def kind_of_score(record: Mapping[str, Any]) -> str:
+    """Return what stands in for a score, `left out` or `published`; '' for a computed one. Args:
+    record: the content of score.json.
+    """
+    if record.get("reason") == LEFT_OUT:
+        return LEFT_OUT
+    return PUBLISHED if PUBLISHED in record.get("details", {}) else ""
+
+
 def is_stand_in(config: Mapping[str, Any]) -> bool:
     """Whether a config is that of a stand-in."""
     return STAND_IN in config

@@ -46,6 +46,7 @@ def run(context: StageContext) -> None:
     if mode != "none":
         facts = {"experiment": config.experiment, "loss_type": config.loss_type}
         facts |= wandb_names.titles(scores, config.loss_type)
+        facts |= wandb_names.benchmarks_of_means(scores, config.loss_type)
         record |= _write(_run_id(context, config), tracking, facts, summary, history)
     write_json(context.output / RESULT, record)
     context.add_metadata(mode=mode, keys_written=len(summary), history_rows=len(history))

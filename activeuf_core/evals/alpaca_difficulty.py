@@ -6,7 +6,8 @@ model's own, told to be longer or shorter. AlpacaEval publishes such a file, `df
 Out: difficulties in the order of the benchmark's rows, and the second kind of rows.
 A table for a judge of one's own is fitted to the scores of several policies, the more the better:
 `python -m activeuf_core.evals.alpaca_difficulty FOLDER… --out FILE.jsonl`, each folder an artifact
-of `alpaca_eval_score`, all of one judge and one reference. Cost: 0.9 s for 46 policies.
+of `alpaca_eval_score`, all of one judge and one reference; scores that were left out or published
+have no preferences, and are passed over. Cost: 0.9 s for 46 policies.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from activeuf_core.errors import ActiveUFError, DataError
 from activeuf_core.evals.alpaca_winrate import Gamed, fit_difficulty, tanh_length
 from activeuf_core.paths import PREDICTIONS, SCORE
 from activeuf_core.sources import SourceRow, iterate_source
+from activeuf_core.stand_ins import kind_of_score
 
 DIFFICULTY, PREFERENCE, LENGTH = "instruction_difficulty", "preference", "std_delta_len"
 
@@ -92,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=Path, help="the table, one row per line")
     given = parser.parse_args(arguments)
     try:
-        rows = fit_table(given.folders)
+        rows = fit_table([folder for folder in given.folders if not _is_stand_in(folder)])
     except ActiveUFError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -100,8 +102,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _is_stand_in(folder: Path) -> bool:
+    return (folder / SCORE).is_file() and bool(kind_of_score(read_json(folder / SCORE)))
+
+
 def _told(folder: Path) -> list[Any]:
-    """Return what must be equal between scores."""
+    """Return what must be equal between scores. Raises: DataError for a folder without one."""
+    missing = [name for name in (SCORE, PREDICTIONS) if not (folder / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{folder}: no score artifact: {', '.join(missing)} missing. Name folders below "
+            "artifacts/alpaca_eval_score."
+        )
     record = read_json(folder / SCORE)
     settings = record["settings"]
     return [settings["judge"], settings["reference"], record["data"]["identity"]]

@@ -2,7 +2,8 @@
 
 In: folders of score artifacts (score.json, predictions.jsonl), which are only read. Out: per folder
 a line with the stored and the new score; with `--out`, all of it as JSON, the predictions whose
-value changed among it. IFEval needs NLTK's sentence tables, as a scoring does (NLTK_DATA).
+value changed among it. What was left out or published is passed over. IFEval needs NLTK's sentence
+tables, as a scoring does (NLTK_DATA).
 Command: `python -m activeuf_core.evals.rescore FOLDER… [--out FILE]`. Exit status: 0 when all are
 equal, 1 when one differs, 2 when one cannot be computed.
 """
@@ -24,6 +25,7 @@ from activeuf_core.artifacts import read_json, write_json
 from activeuf_core.errors import ActiveUFError, DataError, choose_from
 from activeuf_core.evals.outcome import Prediction
 from activeuf_core.paths import PREDICTIONS, SCORE
+from activeuf_core.stand_ins import kind_of_score
 
 SAME = 1e-9
 SHOWN_IDS = 20
@@ -109,6 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = False
     for folder in arguments.folders:
         try:
+            if kind := _stand_in(folder):
+                _say(f"{folder}: {kind}, so there is nothing to compute again.")
+                continue
             found.append(rescore(folder))
             _say(_line(found[-1]))
         except ActiveUFError as error:
@@ -131,6 +136,11 @@ def _line(one: Again) -> str:
         f"{score} DIFFERS from the stored {one.stored:.4f}; {len(one.changed)} values changed: "
         f"{shown}{more}  {one.folder}"
     )
+
+
+def _stand_in(folder: Path) -> str:
+    """Return what stands in for a score in a folder, '' for a computed one."""
+    return kind_of_score(read_json(folder / SCORE)) if (folder / SCORE).is_file() else ""
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], list[Prediction]]:

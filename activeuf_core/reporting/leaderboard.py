@@ -321,7 +321,7 @@ def _notes(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> l
             )
         if partial:
             notes.append(f"{row.title}: some scores are means without {', '.join(partial)}.")
-    notes += [*_adopted(scores), *_published(rows, scores)]
+    notes += [*_fewer_seeds(rows), *_adopted(scores), *_published(rows, scores)]
     kinds = {cell["spread_kind"] for row in rows for cell in row["cells"].values()}
     if "stderr" in kinds:
         notes.append("± of one seed is the standard error over the benchmark's rows.")
@@ -329,6 +329,21 @@ def _notes(rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Scores]) -> l
         notes.append("± of several seeds is the 95 % t-interval over the seeds.")
     if any(cell["state"] == LEFT_OUT for row in rows for cell in row["cells"].values()):
         notes.append(f"{LEFT_OUT}: the experiment does without that benchmark.")
+    return notes
+
+
+def _fewer_seeds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return where a row of several seeds has cells that not all of them are behind."""
+    notes = []
+    for row in rows:
+        total = len(row["experiments"])
+        partial = [
+            f"{cell['title']} ({cell['num_seeds']})"
+            for cell in row["cells"].values()
+            if 0 < cell["num_seeds"] < total
+        ]
+        if partial:
+            notes.append(f"{row['name']}: not all {total} seeds are there: {', '.join(partial)}.")
     return notes
 
 

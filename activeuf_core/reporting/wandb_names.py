@@ -65,6 +65,18 @@ def summary(scores: Mapping[str, Any], loss_type: str = "sigmoid") -> dict[str, 
     return {key: value for key, value in named.items() if value is not None}
 
 
+def benchmarks_of_means(scores: Mapping[str, Any], loss_type: str = "sigmoid") -> dict[str, str]:
+    """Return which benchmarks each mean is over: means over others do not compare, whatever they
+    are called. For a run's config.
+    """
+    names = {MEAN_NAMES["dpo_model"]: PREFIXES.get(loss_type, "DPO/") + MEAN}
+    return {
+        f"over/{names.get(name, name)}": ", ".join(mean["over"])
+        for name, mean in scores["means"].items()
+        if mean["value"] is not None
+    }
+
+
 def titles(scores: Mapping[str, Any], loss_type: str = "sigmoid") -> dict[str, str]:
     """Return what each key stands for: rows need not be the benchmark's own. For a run's config."""
     prefix = PREFIXES.get(loss_type, "DPO/")

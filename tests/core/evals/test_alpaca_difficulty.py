@@ -100,6 +100,18 @@ def test_a_table_is_fitted_to_the_scores_of_several_policies(tmp_path: Path) -> 
     assert found[0] > found[2] > found[1]
 
 
+def test_of_all_artifacts_those_without_preferences_are_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [score_folder(tmp_path / name, [0.9, 0.2]) for name in "ab"]
+    folders += [tmp_path / "left out", tmp_path / "published"]
+    write_json(folders[2] / SCORE, {"score": None, "reason": "left out"})
+    write_json(folders[3] / SCORE, {"score": 0.1, "details": {"published": "a paper"}})
+    assert main([*map(str, folders), "--out", str(tmp_path / "table")]) == 0
+    assert main([*map(str, folders), str(tmp_path), "--out", str(tmp_path / "x")]) == 1
+    assert "score.json, predictions.jsonl missing" in capsys.readouterr().err
+
+
 def test_scores_of_two_judges_are_not_put_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,14 @@ def test_predictions_of_an_earlier_version_are_refused(artifact: Artifact) -> No
         rescore.rescore(folder)
 
 
+def test_what_stands_in_for_a_score_is_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(tmp_path / SCORE, {"benchmark": "gsm8k", "score": None, "reason": "left out"})
+    assert main([str(tmp_path)]) == 0
+    assert "left out, so there is nothing to compute again" in capsys.readouterr().out
+
+
 def test_a_folder_that_is_no_score_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,6 +122,14 @@ def test_a_seed_without_a_score_leaves_the_others(make_board: MakeBoard) -> None
     assert (cell["value"], cell["num_seeds"], cell["spread_kind"]) == (0.4, 1, None)
 
 
+def test_cells_that_not_all_seeds_are_behind_are_said(make_board: MakeBoard) -> None:
+    partial = scores_of({"gsm8k": 0.6})
+    board = make_board({"a": ("drts", 1, all_scores(0.4)), "b": ("drts", 2, partial)})
+    [note] = [note for note in board["notes"] if "seeds are there" in note]
+    assert note.startswith("drts on demo (2 seeds): not all 2 seeds are there: Minerva Math (1), ")
+    assert "GSM8K" not in note
+
+
 def test_scores_on_other_rows_are_not_compared_silently(make_board: MakeBoard) -> None:
     other = scores_of({"gsm8k": 0.1}, gsm8k={"data": {"name": "other", "identity": "2"}})
     board = make_board({"a": ("x", 1, all_scores(0.5)), "b": ("y", 1, other)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from activeuf_core.reporting.wandb_names import summary, titles
+from activeuf_core.reporting.wandb_names import benchmarks_of_means, summary, titles
 from tests.core.reporting.conftest import all_scores, scores_of
 
 DOMAINS = {"Factuality": 0.5, "Precise IF": 0.25, "Ties": None}
@@ -57,3 +57,10 @@ def test_a_title_says_what_a_key_stands_for() -> None:
     found = titles(scores_of({}, gsm8k={"title": "Our sums"}))
     assert found["title/DPO/GSM8K"] == "Our sums"
     assert found["title/Rewardbench/Mean"] == "RewardBench 2"
+
+
+def test_a_run_says_what_its_means_are_over() -> None:
+    found = benchmarks_of_means(all_scores(0.5), "ipo")
+    assert found["over/IPO/Mean"] == "gsm8k, minerva_math, ifeval, truthfulqa"
+    assert found["over/Final Score/Mean"] == "DPO/Mean, Rewardbench/Mean"
+    assert benchmarks_of_means(scores_of({"gsm8k": 0.5})) == {}
