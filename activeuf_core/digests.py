@@ -30,13 +30,12 @@ class DigestCache:
         """Return the digest of a file or of a folder's files; `absent` when nothing is there."""
         if not source.exists():
             return ABSENT
-        files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
-        stamp = [[p.relative_to(source).as_posix(), *_stamp(p)] for p in files]
+        stamp = [[p.relative_to(source).as_posix(), *_stamp(p)] for p in _files(source)]
         key = str(source.absolute())
         known = self._known.get(key)
         if known and known["stamp"] == stamp:
             return str(known["digest"])
-        digest = digest_of([[p.relative_to(source).as_posix(), file_sha256(p)] for p in files])
+        digest = content_digest(source)
         self._known[key] = {"stamp": stamp, "digest": digest}
         write_json(self._path, self._known)
         return digest
@@ -48,6 +47,16 @@ class DigestCache:
         except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}
+
+
+def content_digest(source: Path) -> str:
+    """Return the digest of a file or of a folder's files, all of which are read."""
+    files = _files(source)
+    return digest_of([[p.relative_to(source).as_posix(), file_sha256(p)] for p in files])
+
+
+def _files(source: Path) -> list[Path]:
+    return sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
 
 
 def changed_source(

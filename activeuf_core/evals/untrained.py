@@ -3,15 +3,18 @@
 In: the folder of a trained model, or of what stands in for an untrained one (base_model.json). Out:
 the folder with the weights; as a reward model, the base model with a new head, drawn with the
 baseline's seed, as the trainings draw theirs before the first step.
-Heavy inside functions: torch and transformers. Cost: a model on the hub is fetched once.
+Heavy inside functions: torch and transformers. Cost: a model on the hub is fetched once; the files of
+one on this machine are read once more, to know that they are the same.
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from activeuf_core.artifacts import read_json
+from activeuf_core.digests import content_digest
 from activeuf_core.errors import DataError
 from activeuf_core.paths import BASE_MODEL
 
@@ -23,12 +26,19 @@ DEFAULT_STD = 0.02
 
 def weights_folder(folder: Path) -> Path:
     """Return where a model's weights are: the folder itself, or that of the base model that it
-    refers to. Raises: DataError when the base model is not there.
+    refers to. Raises: DataError when the base model is not there, or is another one by now.
     """
     if not (folder / BASE_MODEL).is_file():
         return folder
-    location = str(read_json(folder / BASE_MODEL)["location"])
+    record = read_json(folder / BASE_MODEL)
+    location = str(record["location"])
     if Path(location).exists():
+        if _content(location) != record["identity"]:
+            raise DataError(
+                f"{folder}: the base model in {location} is not the one that the baseline is of. "
+                "Put that one back, or materialize the baseline again: other weights are another "
+                "artifact."
+            )
         return Path(location)
     repository, at, revision = location.rpartition("@")
     if not at or Path(location).is_absolute():
@@ -76,6 +86,12 @@ def load_with_new_head(folder: Path, dtype: str, seed: int) -> Any:
         drawn.normal_(0.0, width, generator=torch.Generator().manual_seed(seed))
         model.score.weight.data.copy_(drawn)
     return model.eval().to(device())
+
+
+@functools.cache
+def _content(location: str) -> str:
+    """Return the digest of a base model: read whole, once per process."""
+    return content_digest(Path(location))
 
 
 def _fetched(repository: str, revision: str) -> Path:
