@@ -3,8 +3,8 @@
 In: the folder of a trained model, or of what stands in for an untrained one (base_model.json). Out:
 the folder with the weights; as a reward model, the base model with a new head, drawn with the
 baseline's seed, as the trainings draw theirs before the first step.
-Heavy inside functions: torch and transformers. Cost: a model on the hub is fetched once; the files of
-one on this machine are read once more, to know that they are the same.
+Heavy inside functions: torch and transformers. Cost: a model on the hub is fetched once; the files
+of one on this machine are read once more, to know that they are the same.
 """
 
 from __future__ import annotations
