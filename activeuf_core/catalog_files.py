@@ -217,13 +217,17 @@ class References:
         self, name: str, place: Place, where: str, locations: dict[str, str]
     ) -> dict[str, str]:
         if place.hub is not None:
-            locations[name] = f"{place.hub}@{place.revision}"
-            return {"name": name, "identity": f"{HUB}{place.hub}@{place.revision}"}
-        text = str(place.path)
-        if text not in self._found:  # thousands of experiments name the same model
-            path = self._path(text, where)
-            self._found[text] = (str(path), self.digests.digest(path))
-        locations[name], identity = self._found[text]
+            location = f"{place.hub}@{place.revision}"
+            identity = f"{HUB}{location}"
+        else:
+            text = str(place.path)
+            if text not in self._found:  # thousands of experiments name the same model
+                path = self._path(text, where)
+                self._found[text] = (str(path), self.digests.digest(path))
+            location, identity = self._found[text]
+        if locations.setdefault(name, location) != location:  # another file of that name
+            name = location if place.hub else str(place.path)
+            locations[name] = location
         return {"name": name, "identity": identity}
 
     def _path(self, text: str, where: str) -> Path:

@@ -54,6 +54,22 @@ def test_moving_the_data_changes_nothing_and_editing_them_does(folder: Path) -> 
     assert load(folder).config("prompts", "tiny") != before
 
 
+def test_two_files_of_one_name_keep_their_places(folder: Path) -> None:
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+        (folder / name / "rows.jsonl").write_text(name)
+    section = {
+        "data": {"path": "first/rows.jsonl"},
+        "judge": {"model": "base"},
+        "length_control": {"data": {"path": "second/rows.jsonl"}},
+    }
+    change(folder / "configs/experiments/exp-a.yaml", benchmarks={"alpaca_eval": section})
+    found = load(folder).resolved("alpaca_eval_score", "exp-a")
+    names = (found.full["data"]["name"], found.full["length_control"]["data"]["name"])
+    places = [found.locations[name] for name in names]
+    assert places == [str(folder / name / "rows.jsonl") for name in ("first", "second")]
+
+
 @pytest.mark.parametrize(
     ("file", "values", "message"),
     [
