@@ -2,8 +2,8 @@
 
 In: `dpo_model` (a model or adapter folder); rows {instruction, generator, output}, the output being
 the reference model's. Out: score.json (the length-controlled win rate), predictions.jsonl with
-every preference and length, so that win rates can be computed again without a judge; a picture of
-preference against length.
+every preference and length, and length_control.json with what is known of the instructions, so that
+win rates can be computed again without a judge; a picture of preference against length.
 Source: AlpacaEval 2 and Length-Controlled AlpacaEval (Dubois et al. 2024). The public package is
 not used: it reads its instructions and difficulties through a loading script that `datasets` has
 not run since version 4, and downloads them on every machine that scores.
@@ -26,7 +26,7 @@ import numpy as np
 from activeuf_core import processes
 from activeuf_core.errors import DataError
 from activeuf_core.evals.alpaca_config import AlpacaEvalConfig
-from activeuf_core.evals.alpaca_difficulty import read_difficulty
+from activeuf_core.evals.alpaca_difficulty import read_difficulty, write_known
 from activeuf_core.evals.alpaca_judge import (
     Verdict,
     compare,
@@ -55,7 +55,7 @@ from activeuf_core.evals.outcome import Outcome, Part, Prediction, digest, mean_
 from activeuf_core.evals.questions import require_answerable
 from activeuf_core.evals.rows import Row, load_rows
 from activeuf_core.evals.untrained import weights_folder
-from activeuf_core.paths import LENGTH_PLOT
+from activeuf_core.paths import LENGTH_CONTROL, LENGTH_PLOT
 from activeuf_core.stage import StageContext
 
 TASK_VERSION = "1.0"
@@ -98,6 +98,8 @@ def run(context: StageContext) -> None:
         _prediction(i, pair, outputs[i], verdicts.get(i), config) for i, pair in enumerate(pairs)
     ]
     outcome = summarise(predictions, known)
+    if known is not None:
+        write_known(context.output / LENGTH_CONTROL, known)
     context.add_metadata(**facts)
     plot = plot_lengths(context.output / LENGTH_PLOT, *_lengths_and_preferences(predictions))
     context.add_plot("lengths", plot)

@@ -17,13 +17,14 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activeuf_core.artifacts import read_json
+from activeuf_core.artifacts import read_json, write_json
 from activeuf_core.errors import ActiveUFError, DataError
 from activeuf_core.evals.alpaca_winrate import Gamed, fit_difficulty, tanh_length
 from activeuf_core.paths import PREDICTIONS, SCORE
@@ -62,6 +63,24 @@ def read_difficulty(
     length, own, preference = np.array(gamed).T
     weight = gamed_weight * len(instructions) / len(gamed)
     return difficulty, Gamed(np.tanh(length), own, preference, weight)
+
+
+def write_known(path: Path, known: tuple[Floats, Gamed | None]) -> None:
+    """Write what a score knew of its instructions, so that it can be computed again."""
+    difficulty, gamed = known
+    rows = None if gamed is None else asdict(gamed)
+    plain = rows and {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in rows.items()}
+    write_json(path, {"difficulty": difficulty.tolist(), "gamed": plain})
+
+
+def read_known(path: Path) -> tuple[Floats, Gamed | None]:
+    """Return what `write_known` wrote, to the bit."""
+    found = read_json(path)
+    gamed = found["gamed"] and Gamed(
+        *(np.array(found["gamed"][name]) for name in ("tanh_length", "difficulty", "preference")),
+        weight=found["gamed"]["weight"],
+    )
+    return np.array(found["difficulty"]), gamed
 
 
 def fit_table(folders: Sequence[Path]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from activeuf_core.evals.rewardbench_scores import (
     ties_score,
     ties_stderr,
 )
-from activeuf_core.paths import PREDICTIONS
+from activeuf_core.paths import LENGTH_CONTROL, PREDICTIONS
 
 TIES = "Ties"
+FOLDER = "folder"
+"""Key of a record under which it says where it was read."""
 
 
 def policy(
@@ -75,16 +78,20 @@ def alpaca_eval(
 ) -> tuple[Sequence[Prediction], Outcome]:
     """Compute the win rates of the judge's preferences, which stay as they are.
 
-    Raises: DataError when instructions' difficulties entered, which the predictions do not hold.
+    Raises: DataError when instructions' difficulties entered and are not in the artifact.
     """
     from activeuf_core.evals.alpaca import summarise
+    from activeuf_core.evals.alpaca_difficulty import read_known
 
-    if record["settings"].get("length_control"):
+    if not record["settings"].get("length_control"):
+        return predictions, summarise(predictions)
+    path = Path(record[FOLDER]) / LENGTH_CONTROL
+    if not path.is_file():
         raise DataError(
-            "its length control took the instructions' difficulties from a file that is not among "
-            "the predictions. Score with that file instead: outputs and judgements are kept."
+            f"{path} is missing: what was known of the instructions entered the score. It was "
+            "written by an earlier version: score the policy again."
         )
-    return predictions, summarise(predictions)
+    return predictions, summarise(predictions, read_known(path))
 
 
 def _domain(domain: str, members: Sequence[tuple[Prediction, Rewards]]) -> Part:

@@ -24,6 +24,7 @@ from typing import Any
 from activeuf_core.artifacts import read_json, write_json
 from activeuf_core.errors import ActiveUFError, DataError, choose_from
 from activeuf_core.evals.outcome import Prediction
+from activeuf_core.evals.rejudging import FOLDER
 from activeuf_core.paths import PREDICTIONS, SCORE
 from activeuf_core.stand_ins import kind_of_score
 
@@ -66,7 +67,7 @@ def rescore(folder: Path) -> Again:
         )
     module, _, function = RESCORERS[name].partition(":")
     score: Rescore = getattr(importlib.import_module(module), function)
-    after, found = score(record, before)
+    after, found = score({**record, FOLDER: str(folder)}, before)
     changed = [
         new.id
         for old, new in zip(before, after, strict=True)

@@ -18,8 +18,9 @@ from activeuf_core.artifacts import read_json
 from activeuf_core.errors import ConfigError, DataError, ServerError
 from activeuf_core.evals import alpaca, policy
 from activeuf_core.evals.outcome import Prediction
+from activeuf_core.evals.rescore import rescore
 from activeuf_core.jobs import Unit
-from activeuf_core.paths import LENGTH_PLOT, PREDICTIONS, SCORE, RunFolder
+from activeuf_core.paths import LENGTH_CONTROL, LENGTH_PLOT, PREDICTIONS, SCORE, RunFolder
 from activeuf_core.stage import StageContext
 from tests.core.evals.conftest import ROWS, WriteRows
 from tests.fakes.judge_server import Running, in_turn, refusal, reply, serve
@@ -303,3 +304,17 @@ def test_difficulties_enter_the_score(make: Make, write_rows: WriteRows) -> None
     score = read_json(context.output / SCORE)
     assert score["details"]["regression"]["difficulty"] is not None
     assert score["settings"]["length_control"]["name"] == "table"
+
+
+def test_a_score_with_difficulties_can_be_computed_again(make: Make, write_rows: WriteRows) -> None:
+    own = {"preference": 0.3, "std_delta_len": 0.7}
+    table = [{"index": i, "instruction_difficulty": i / 3 - 0.1, **own} for i in range(3)]
+    places = {"table": write_rows(table, "table.jsonl")}
+    context = make(places=places, length_control={"data": {"name": "table", "identity": "1"}})
+    alpaca.run(context)
+    places["table"].unlink()
+    again = rescore(context.output)
+    assert (again.is_same, again.score) == (True, read_json(context.output / SCORE)["score"])
+    (context.output / LENGTH_CONTROL).unlink()
+    with pytest.raises(DataError, match="written by an earlier version"):
+        rescore(context.output)
