@@ -38,8 +38,32 @@ PLAIN_TEMPLATE = (
 
 THINKING_SWITCH = "enable_thinking"
 """What the templates of models that can think or not, such as Qwen3's, call the choice."""
+HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
+HUB_SKIPPED = ("original/*", "consolidated*", "onnx/*")
 TOKENIZE_AT_ONCE = 512
 NO_LIMIT = 1 << 30
+
+
+def fetch(repository: str, revision: str) -> Path:
+    """Return the folder of a model of the hub, with its safetensors weights; fetched if need be.
+
+    Raises: DataError when it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=list(HUB_FILES),
+            ignore_patterns=list(HUB_SKIPPED),
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"base model {repository}@{revision}: cannot be fetched from the hub ({error}). Check "
+            "name, revision, network, and HF_TOKEN where the model is gated."
+        ) from error
+    return Path(folder)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ import logging
 import math
 import os
 import random
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -45,8 +46,11 @@ TEXT_TOKENS = 8
 
 BROKEN = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading a body leads to that is no reply."""
+SPACES = " \n\t\u0120\u2581\u010a"
+"""Around a word in a token's text, the marks that some servers leave there included."""
 
 Messages = Sequence[Mapping[str, str]]
+Item = TypeVar("Item")
 
 
 class TooLongError(Exception):
@@ -212,6 +216,39 @@ class JudgeClient:
             f"{self._url} refuses model {self._where.model!r} with {said}. Check ${URL}, ${KEY} "
             "(401, 403), judge.server.served_as (404) and judge.server.top_logprobs (400)."
         )
+
+
+async def work_on_all(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[None]], at_once: int
+) -> None:
+    """Work on all items, so many at a time; the first that fails stops the others."""
+    left = iter(items)
+
+    async def work_on_some() -> None:
+        for item in left:  # one iterator for all: whoever is free takes the next
+            await work(item)
+
+    workers = [asyncio.create_task(work_on_some()) for _ in range(at_once)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+def word_masses(reply: Reply, words: Sequence[str], ending: str = r"(?!\w)") -> list[float]:
+    """Return the probability of each word as the reply's first token; of a reply without
+    probabilities, 1 for the word that it begins with. Args: ending: what must follow it there.
+    """
+    if reply.first_token is None:
+        said = re.match(rf"\W*({'|'.join(map(re.escape, words))}){ending}", reply.text)
+        return [float(said is not None and said[1] == word) for word in words]
+    masses = dict.fromkeys(words, 0.0)
+    for token, probability in reply.first_token:
+        if token.strip(SPACES) in masses:
+            masses[token.strip(SPACES)] += probability
+    return list(masses.values())
 
 
 def _reply(body: Any, has_probabilities: bool) -> Reply:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
@@ -29,7 +28,14 @@ from activeuf_core.annotations.llm_rater import (
     questions_about,
 )
 from activeuf_core.annotations.scoring import DIGITS, Judgement
-from activeuf_core.annotations.server import Endpoint, JudgeClient, Reply, TooLongError
+from activeuf_core.annotations.server import (
+    Endpoint,
+    JudgeClient,
+    Reply,
+    TooLongError,
+    word_masses,
+    work_on_all,
+)
 from activeuf_core.errors import DataError
 from activeuf_core.schemas import write_rows
 from activeuf_core.stage import StageContext
@@ -43,9 +49,8 @@ NONE_AT_FIRST = 24
 """So many first replies without a digit: the judge is set up wrongly."""
 NAMED = 5
 """Replies without a digit that are told one by one."""
-SPACES = " \n\t\u0120\u2581\u010a"
-"""Around a digit in a token's text, the two marks that some servers leave there included."""
-SAID_DIGIT = re.compile(r"\W*([1-5])(?!\d|[.,]\d)")
+NOT_IN_A_NUMBER = r"(?!\d|[.,]\d)"
+"""Behind a digit that is a rating: 3, and not the 3 of 3.5 or 30."""
 
 
 class ServerBackend:
@@ -82,19 +87,14 @@ class ServerBackend:
     async def _answer(self, wanted: Iterator[Asked], done: Done) -> None:
         async with JudgeClient(self._server, self._where) as client:
 
-            async def work() -> None:
-                for one in wanted:  # one iterator for all: whoever is free takes the next
-                    masses = await self._ask_what_fits(client, one)
-                    if masses is not None:
-                        done(one, masses)
+            async def work(one: Asked) -> None:
+                masses = await self._ask_what_fits(client, one)
+                if masses is not None:
+                    done(one, masses)
 
-            workers = [asyncio.create_task(work()) for _ in range(self._server.concurrency)]
             try:
-                await asyncio.gather(*workers)
+                await work_on_all(wanted, work, self._server.concurrency)
             finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
                 self.num_repeated += client.num_repeated
 
     async def _ask_what_fits(self, client: JudgeClient, one: Asked) -> list[float] | None:
@@ -155,14 +155,7 @@ def digit_masses(reply: Reply) -> list[float]:
     """Return the probabilities of the digits 1 to 5 as the reply's first token; of a reply without
     probabilities, 1 for the digit that it says.
     """
-    if reply.first_token is None:
-        said = SAID_DIGIT.match(reply.text)
-        return [float(said is not None and int(said[1]) == digit) for digit in DIGITS]
-    masses = dict.fromkeys(map(str, DIGITS), 0.0)
-    for token, probability in reply.first_token:
-        if token.strip(SPACES) in masses:
-            masses[token.strip(SPACES)] += probability
-    return list(masses.values())
+    return word_masses(reply, list(map(str, DIGITS)), NOT_IN_A_NUMBER)
 
 
 def judge(

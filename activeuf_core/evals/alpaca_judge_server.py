@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Sequence
 
 from activeuf_core.annotations.config import JudgeServer
-from activeuf_core.annotations.server import Endpoint, JudgeClient, Reply, TooLongError
+from activeuf_core.annotations.server import (
+    Endpoint,
+    JudgeClient,
+    Reply,
+    TooLongError,
+    word_masses,
+    work_on_all,
+)
 from activeuf_core.errors import DataError
 from activeuf_core.evals.alpaca_config import PairJudge
 from activeuf_core.evals.alpaca_judge import Told, Verdict, preference
@@ -27,8 +33,6 @@ NONE_AT_FIRST = 24
 """So many first replies without a label: the judge is set up wrongly."""
 NAMED = 5
 """Replies without a label that are told one by one."""
-SPACES = " \n\t\u0120\u2581\u010a"
-"""Around a label in a token's text, the marks that some servers leave there included."""
 
 
 class ServerBackend:
@@ -70,22 +74,17 @@ class ServerBackend:
     async def _ask_all(self, pairs: Sequence[Comparison], told: Told) -> list[Verdict | None]:
         verdicts: list[Verdict | None] = [None] * len(pairs)
         async with JudgeClient(self._server, self._where) as client:
-            left = iter(enumerate(pairs))
 
-            async def work() -> None:
-                for place, pair in left:  # one iterator for all: whoever is free takes the next
-                    found = await self._ask_what_fits(client, pair)
-                    if found is not None:
-                        verdicts[place] = found
-                        told(place, found)
+            async def work(item: tuple[int, Comparison]) -> None:
+                place, pair = item
+                found = await self._ask_what_fits(client, pair)
+                if found is not None:
+                    verdicts[place] = found
+                    told(place, found)
 
-            workers = [asyncio.create_task(work()) for _ in range(self._server.concurrency)]
             try:
-                await asyncio.gather(*workers)
+                await work_on_all(enumerate(pairs), work, self._server.concurrency)
             finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
                 self._num_repeated += client.num_repeated
         return verdicts
 
@@ -142,12 +141,5 @@ def label_masses(reply: Reply, labels: tuple[str, str]) -> tuple[float, float]:
     """Return the probabilities of the two labels as the reply's first token; of a reply without
     probabilities, 1 for the label that it says.
     """
-    if reply.first_token is None:
-        said = re.match(rf"\W*({'|'.join(map(re.escape, labels))})(?!\w)", reply.text)
-        name = said[1] if said else ""
-        return float(name == labels[0]), float(name == labels[1])
-    masses = dict.fromkeys(labels, 0.0)
-    for token, probability in reply.first_token:
-        if token.strip(SPACES) in masses:
-            masses[token.strip(SPACES)] += probability
-    return masses[labels[0]], masses[labels[1]]
+    first, second = word_masses(reply, labels)
+    return first, second

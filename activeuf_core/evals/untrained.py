@@ -17,9 +17,8 @@ from activeuf_core.artifacts import read_json
 from activeuf_core.digests import content_digest
 from activeuf_core.errors import DataError
 from activeuf_core.paths import BASE_MODEL
+from activeuf_core.pretrained import fetch
 
-HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
-HUB_SKIPPED = ("original/*", "consolidated*", "onnx/*")
 HEAD = "score.weight"
 DEFAULT_STD = 0.02
 
@@ -46,7 +45,7 @@ def weights_folder(folder: Path) -> Path:
             f"{folder}: refers to the base model {location}, which is not there. Put it back, or "
             "force the baseline's models to be made again where it is."
         )
-    return _fetched(repository, revision)
+    return fetch(repository, revision)
 
 
 def head_seed(folder: Path) -> int | None:
@@ -92,21 +91,3 @@ def load_with_new_head(folder: Path, dtype: str, seed: int) -> Any:
 def _content(location: str) -> str:
     """Return the digest of a base model: read whole, once per process."""
     return content_digest(Path(location))
-
-
-def _fetched(repository: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        found = snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=list(HUB_FILES),
-            ignore_patterns=list(HUB_SKIPPED),
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"base model {repository}@{revision}: cannot be fetched from the hub ({error}). Check "
-            "name, revision, network, and HF_TOKEN where the model is gated."
-        ) from error
-    return Path(found)

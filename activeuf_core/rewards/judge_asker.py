@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -96,27 +96,19 @@ class JudgeAsker:
 
     async def _ask_all(self, wanted: dict[bytes, Question], masses: dict[bytes, Masses]) -> None:
         """Fill in `masses`, as many questions at a time as the settings say."""
-        from activeuf_core.annotations.server import JudgeClient
+        from activeuf_core.annotations.server import JudgeClient, work_on_all
 
-        left: Iterator[tuple[bytes, Question]] = iter(wanted.items())
         async with JudgeClient(self._config.server, self._where) as client:
 
-            async def work() -> None:
-                for key, question in left:  # one iterator for all: whoever is free takes the next
-                    found = await self._ask(client, question)
-                    if found is not None:
-                        masses[key] = found
-                        if self._cache is not None:
-                            self._cache.put({key: found})
+            async def work(item: tuple[bytes, Question]) -> None:
+                key, question = item
+                found = await self._ask(client, question)
+                if found is not None:
+                    masses[key] = found
+                    if self._cache is not None:
+                        self._cache.put({key: found})
 
-            size = min(self._config.server.concurrency, len(wanted))
-            workers = [asyncio.create_task(work()) for _ in range(size)]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
+            await work_on_all(wanted.items(), work, self._config.server.concurrency)
 
     async def _ask(self, client: JudgeClient, question: Question) -> Masses | None:
         """Return the digits' probabilities, None when the reply is no answer or does not fit."""

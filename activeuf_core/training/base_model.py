@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -26,13 +25,12 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from activeuf_core import pretrained
 from activeuf_core.errors import ConfigError, DataError
 from activeuf_core.training.config import TrainingConfig
 
 log = logging.getLogger(__name__)
 
-HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
-HUB_SKIPPED = ("original/*", "consolidated*", "onnx/*")
 REWARD_HEAD = "score.weight"
 SHOWN_NAMES = 3
 
@@ -55,7 +53,7 @@ def find(location: str) -> BaseModel:
     path = Path(location)
     if not path.exists() and "@" in location:
         repository, _, revision = location.rpartition("@")
-        path = _fetch(repository, revision)
+        path = pretrained.fetch(repository, revision)
     if not (path / "config.json").is_file():
         raise DataError(
             f"base model {location}: no config.json in {path}. Name a Hugging Face model folder, "
@@ -67,22 +65,6 @@ def find(location: str) -> BaseModel:
             "read, because they can run code; save the model with save_pretrained."
         )
     return BaseModel(path, location)
-
-
-def _fetch(repository: str, revision: str) -> Path:
-    try:
-        folder = snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=list(HUB_FILES),
-            ignore_patterns=list(HUB_SKIPPED),
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"base model {repository}@{revision}: cannot be fetched from the hub ({error}). Check "
-            "name, revision, network, and HF_TOKEN where the model is gated."
-        ) from error
-    return Path(folder)
 
 
 def load_tokenizer(base: BaseModel, max_tokens: int) -> PreTrainedTokenizerBase:

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from activeuf_core.errors import ConfigError, DataError
-from activeuf_core.training import base_model
 from activeuf_core.training.base_model import (
     choose_dtype,
     find,
@@ -56,7 +55,7 @@ def test_hub_revision_becomes_one_folder(copy: Path, monkeypatch: pytest.MonkeyP
         asked.update(options, repository=repository)
         return str(copy)
 
-    monkeypatch.setattr(base_model, "snapshot_download", fetch)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     found = find("org/name@abc123")
     assert (found.folder, found.name) == (copy, "org/name@abc123")
     assert (asked["repository"], asked["revision"]) == ("org/name", "abc123")
