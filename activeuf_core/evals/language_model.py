@@ -22,9 +22,15 @@ from lm_eval.models.utils import (
     normalize_gen_kwargs,
     postprocess_generated_text,
 )
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
-from activeuf_core.errors import ConfigError
+from activeuf_core.errors import ConfigError, DataError
 from activeuf_core.evals.division import answer_batches
 from activeuf_core.evals.models import LoadedModel
 from activeuf_core.pretrained import Messages, batches_by_length, context_length
@@ -84,6 +90,7 @@ class PolicyLM(HFLM):
         self.generations: dict[int, Answer] = {}
         self.num_cut_contexts = 0
         self._chat = loaded.chat
+        self._name = f"{loaded.folder} in {str(loaded.model.dtype).removeprefix('torch.')}"
         self._progress = progress
         self._can_share = shares_keys(loaded.model)
         self._end_tokens = _end_tokens(loaded)
@@ -146,7 +153,9 @@ class PolicyLM(HFLM):
     ) -> list[tuple[float, bool]]:
         """Return (log-likelihood, is it the greedy output) per continuation of a context."""
         if not self._can_share:
-            return super()._loglikelihood_tokens(requests, disable_tqdm=True)
+            alone = super()._loglikelihood_tokens(requests, disable_tqdm=True)
+            require_numbers(torch.tensor([value for value, _ in alone]), self._name)
+            return alone
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, (_, context, _) in enumerate(requests):
             groups.setdefault(tuple(context), []).append(i)
@@ -187,6 +196,7 @@ class PolicyLM(HFLM):
             past_key_values=prefix.expanded(len(rows)),
             generation_config=_greedy(limit, self._end_tokens, pad),
             stopping_criteria=StoppingCriteriaList([StopStrings(stops, self.tokenizer, width)]),
+            logits_processor=LogitsProcessorList([RefuseNaN(self._name)]),
         )
         return [_until_end(row, {*self._end_tokens, pad}) for row in outputs[:, width:].tolist()]
 
@@ -219,6 +229,7 @@ class PolicyLM(HFLM):
         rows = [[last, *choice[:-1], *[pad] * (width - len(choice))] for choice in choices]
         ids = torch.tensor(rows, device=self.device)
         logits = self.model(input_ids=ids, past_key_values=known.expanded(len(rows))).logits
+        require_numbers(logits, self._name)
         log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
         answers = []
         for row, choice in zip(log_probabilities, choices, strict=True):
@@ -249,6 +260,21 @@ class PolicyLM(HFLM):
         return Prefix([*prefix.tokens, *tokens], known.past_key_values)
 
 
+class RefuseNaN(LogitsProcessor):
+    """Ends a generation at the first logit that is NaN: greedy search would take it for the best
+    token, and the output for the policy's.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Args: name: of the policy."""
+        self.name = name
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the logits as they are. Raises: DataError."""
+        require_numbers(scores, self.name)
+        return scores
+
+
 class StopStrings(StoppingCriteria):
     """Ends each row by itself as soon as its new text holds a stop string."""
 
@@ -268,6 +294,15 @@ class StopStrings(StoppingCriteria):
         texts = self.tokenizer.batch_decode(tails)
         done = [any(stop in text for stop in self.stops) for text in texts]
         return torch.tensor(done, device=input_ids.device)
+
+
+def require_numbers(logits: torch.Tensor, name: str) -> None:
+    """Refuse logits that are NaN. Raises: DataError."""
+    if torch.isnan(logits).any():
+        raise DataError(
+            f"{name}: the policy gives NaN for a question, so its outputs would be none of its "
+            "own. Score in bfloat16 or float32; if it is so there too, look at the training's loss."
+        )
 
 
 def room_for_context(max_length: int, limit: int) -> int:

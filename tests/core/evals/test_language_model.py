@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from activeuf_core.errors import ConfigError
+from activeuf_core.errors import ConfigError, DataError
 from activeuf_core.evals.language_model import PolicyLM, shares_keys
 from activeuf_core.evals.models import LoadedModel, load_policy
 
@@ -76,6 +77,18 @@ def test_a_model_that_cannot_share_says_the_same(lm: PolicyLM) -> None:
     alone = (lm.generate_until(generations()), lm.loglikelihood(choices(), True))
     assert shared[0] == alone[0]
     assert [a[0] for a in shared[1]] == pytest.approx([b[0] for b in alone[1]], abs=1e-4)
+
+
+@pytest.mark.parametrize("asked", ["generate_until", "loglikelihood"])
+def test_a_policy_that_gives_nan_has_no_outputs(
+    lm: PolicyLM, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    broken = torch.full_like(lm.model.lm_head.weight, torch.nan)
+    monkeypatch.setattr(lm.model.lm_head, "weight", torch.nn.Parameter(broken))
+    requests = generations() if asked == "generate_until" else choices()
+    for lm._can_share in (True, False):
+        with pytest.raises(DataError, match=r"in float32: the policy gives NaN .* Score in bf"):
+            getattr(lm, asked)(requests)
 
 
 def test_an_output_ends_at_a_stop_string(lm: PolicyLM) -> None:
