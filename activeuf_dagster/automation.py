@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 
+from activeuf_core.announcements import planning_alone
 from activeuf_core.automation import (
     Allowance,
     AutomationConfig,
@@ -29,7 +30,6 @@ from activeuf_core.catalog import Catalog
 from activeuf_core.errors import ActiveUFError
 from activeuf_core.plan import State, Status, price
 from activeuf_core.recipes import Node
-from activeuf_core.recoveries import planning_alone
 from activeuf_core.recovery import Wish
 from activeuf_core.stages import stage_of
 from activeuf_dagster import backfill, recovering

@@ -5,7 +5,7 @@ needs of it: 6 ms each. Here a batch is given its places in the log beforehand, 
 writing, and inserted at once: under 1 ms each. Rows are those that Dagster's own methods write for
 an event without a run, but for the copy in the log of "no run", which nobody can look at.
 
-`tests/graph/test_adoption.py` compares what Dagster makes of both. Uses `_core` names.
+`tests/graph/test_unrecorded.py` compares what Dagster makes of both. Uses `_core` names.
 """
 
 from __future__ import annotations

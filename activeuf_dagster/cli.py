@@ -205,7 +205,7 @@ def _bring_up_to_date(
     """Materialize what is not fresh of some experiments; return whether all of it succeeded."""
     import dagster as dg
 
-    from activeuf_dagster import adoption
+    from activeuf_dagster import unrecorded
     from activeuf_dagster.code_location import build
     from activeuf_dagster.foreground import run_waves, waves
     from activeuf_dagster.materialization import MaterializationConfig
@@ -223,7 +223,7 @@ def _bring_up_to_date(
     settings = MaterializationConfig(force=force, cluster=cluster)
     try:
         with dg.DagsterInstance.get() as instance:
-            adoption.record(instance, project.book(), known)
+            unrecorded.record(instance, project.book(), known)
             succeeded = run_waves(definitions, instance, waves(todo, project), project, settings)
     except KeyboardInterrupt:
         console.print(what_an_interruption_left(project))

@@ -174,7 +174,7 @@ class _Taker:
         """Have Dagster know what was taken."""
         import dagster as dg
 
-        from activeuf_dagster.adoption import record
+        from activeuf_dagster.unrecorded import record
 
         if nodes:
             ensure_instance(self._project.layout)

@@ -20,10 +20,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from activeuf_core.announcements import announced, planning_alone
 from activeuf_core.errors import ConfigError, choose_from
 from activeuf_core.plan import TO_RUN, State
 from activeuf_core.recipes import Node
-from activeuf_core.recoveries import announced, planning_alone
 from activeuf_core.recovery import SETTLED, Wish
 from activeuf_core.stages import STAGES
 from activeuf_dagster.instance import ensure_instance

@@ -14,20 +14,20 @@ from typing import Any
 
 import dagster as dg
 
+from activeuf_core.announcements import announcements
 from activeuf_core.artifact_index import Look
 from activeuf_core.launchers.base import Target
 from activeuf_core.plan import Price, Status, price
 from activeuf_core.recipes import Node
-from activeuf_core.recoveries import announcements
 from activeuf_core.recovery import Recovery, Wish, decide, facts_of
 from activeuf_dagster import backfill
-from activeuf_dagster.adoption import record
 from activeuf_dagster.exact_waves import exact_waves
 from activeuf_dagster.foreground import run_waves
 from activeuf_dagster.materialization import MaterializationConfig, operation_of
 from activeuf_dagster.planning import look_at, nodes_of, past_of
 from activeuf_dagster.project import Project
 from activeuf_dagster.recorded import recorded_versions
+from activeuf_dagster.unrecorded import record
 
 BY_TAG = "activeuf/launched_by"
 """Who launched a backfill or a run: `recover` or `automation`."""

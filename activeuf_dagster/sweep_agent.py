@@ -26,11 +26,11 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from activeuf_core.announcements import announced
 from activeuf_core.catalog import Catalog
 from activeuf_core.catalog_sweeps import key_of
 from activeuf_core.errors import ActiveUFError, ConfigError, choose_from
 from activeuf_core.recipes import Node, RecipeBook
-from activeuf_core.recoveries import announced
 from activeuf_core.stages import stage_of
 from activeuf_core.sweep_points import candidate, checked_point, register
 from activeuf_dagster.instance import ensure_instance
@@ -252,7 +252,7 @@ def _up_to_date(project: Project, report: PointReport, nodes: Sequence[Node]) ->
     """
     import dagster as dg
 
-    from activeuf_dagster import adoption
+    from activeuf_dagster import unrecorded
     from activeuf_dagster.code_location import build
     from activeuf_dagster.exact_waves import exact_waves
     from activeuf_dagster.foreground import run_waves
@@ -266,7 +266,7 @@ def _up_to_date(project: Project, report: PointReport, nodes: Sequence[Node]) ->
         known = [node for node, one in found.items() if one.state == "unrecorded"]
         todo = [node for node, one in found.items() if one.state not in ("fresh", "unrecorded")]
         console.print(f"{len(found) - len(todo)} of {len(found)} asset partitions are complete.")
-        adoption.record(instance, report.book, known)
+        unrecorded.record(instance, report.book, known)
         if not todo:
             return True
         show_progress(console, len(todo))

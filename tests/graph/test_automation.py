@@ -10,9 +10,9 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
+from activeuf_core.announcements import planning_alone
 from activeuf_core.automation import Launch, LaunchLedger
 from activeuf_core.recipes import Node
-from activeuf_core.recoveries import planning_alone
 from activeuf_dagster import automation
 from activeuf_dagster.automation import AUTOMATION, NAME, tick
 from activeuf_dagster.backfill import Backfill, open_backfills, recent_backfills

@@ -12,10 +12,10 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner, Result
 
+from activeuf_core.announcements import announced
 from activeuf_core.evals.benchmarks import BENCHMARKS
 from activeuf_core.paths import PROJECT
 from activeuf_core.recipes import Node
-from activeuf_core.recoveries import announced
 from activeuf_core.stages import STAGES
 from activeuf_dagster.backfill import Backfill, open_backfills
 from activeuf_dagster.cli import app

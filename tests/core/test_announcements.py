@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from activeuf_core.announcements import announced, announcements, planning_alone
 from activeuf_core.errors import LaunchError
 from activeuf_core.paths import Layout
-from activeuf_core.recoveries import announced, announcements, planning_alone
 
 NODE = ("dpo_model", "exp-a")
 ANNOUNCE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from activeuf_core.paths import Layout
-from activeuf_core.recoveries import announced
+from activeuf_core.announcements import announced
 with announced(Layout(Path(sys.argv[1])), [("dpo_model", "exp-a")]):
     os.kill(os.getpid(), signal.SIGKILL)
 """
