@@ -27,7 +27,7 @@ def write(folder: Path, body: Any) -> Path:
 @pytest.mark.parametrize("folder", ["gsm8k_tulu", "gsm8k"])
 def test_its_folder_says_which_benchmark_it_is_of(folder: str) -> None:
     assert benchmark_of(Path(f"run/results/{folder}/metrics.json")) is GSM8K
-    assert benchmark_of(Path("run/results/alpaca_eval/metrics.json")) is None
+    assert benchmark_of(Path("run/results/mmlu/metrics.json")) is None
     assert benchmark_of(Path("run/metrics.json")) is REWARDS
 
 
