@@ -127,7 +127,7 @@ def test_what_is_not_complete_is_left_alone(
     lost = {
         ("dpo_model", "exp-a"),
         ("wandb_summary", "exp-a"),
-    }  # it tells the curves that there are
+    }  # tells its curves
     assert set(nodes) - set(record(on_disk, book, nodes)) == lost
     assert ("dpo_model", "exp-a") not in [n for n in nodes if told(on_disk, n)["tags"]]
 
