@@ -121,12 +121,13 @@ def compare(
         context.progress(num_known, len(pairs), "judgements")
         if wanted:
             asked = [pairs[index] for index in wanted]
-            told = _Remembering(context, cache, [keys[i] for i in wanted], num_known)
-            for place, found in told.ask_all(backend, asked).items():
+            asking = _Remembering(context, cache, [keys[i] for i in wanted], num_known)
+            for place, found in asking.ask_all(backend, asked).items():
                 verdicts[wanted[place]] = found
-    facts = {"judge_calls": len(wanted), "judgements_from_cache": num_known, **backend.facts()}
+    told = processes.add_up(**backend.facts())  # each process saw its share
+    facts = {"judge_calls": len(wanted), "judgements_from_cache": num_known}
     _require_some(verdicts, config, prompt)
-    return verdicts, facts
+    return verdicts, {**facts, **{name: int(count) for name, count in told.items()}}
 
 
 class _Remembering:

@@ -13,10 +13,14 @@ from typing import Any
 
 import pytest
 
+from activeuf_core import processes
 from activeuf_core.annotations import server as client
 from activeuf_core.artifacts import read_json
 from activeuf_core.errors import ConfigError, DataError, ServerError
-from activeuf_core.evals import alpaca, policy
+from activeuf_core.evals import alpaca, alpaca_judge, policy
+from activeuf_core.evals.alpaca_config import PairJudge
+from activeuf_core.evals.alpaca_judge_model import ModelBackend
+from activeuf_core.evals.alpaca_prompt import Comparison, own_prompt
 from activeuf_core.evals.outcome import Prediction
 from activeuf_core.evals.rescore import rescore
 from activeuf_core.jobs import Unit
@@ -181,6 +185,23 @@ def test_a_policy_that_is_the_reference_ties_with_it(make: Make) -> None:
     alpaca.run(same)
     assert read_json(same.output / SCORE)["score"] == pytest.approx(0.5)
     assert same.metadata["judge_calls"] == 0
+
+
+def test_what_was_out_of_the_ordinary_is_counted_in_all_processes(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModelBackend, "_fit", lambda backend, pair: None)
+    monkeypatch.setattr(processes, "gather", lambda value: [value, value])
+    context = make()
+    config = PairJudge.model_validate(HERE)
+    prompt = own_prompt(config.labels)
+    backend = ModelBackend(config, prompt, "")
+    backend.ask([Comparison("a", "b", "c", True)], lambda place, verdict: None)
+    assert alpaca_judge.compare(context, config, prompt, backend, [])[1] == {
+        "judge_calls": 0,
+        "judgements_from_cache": 0,
+        "comparisons_too_long": 2,
+    }
 
 
 def test_a_reply_without_a_label_is_missing_and_no_tie(make: Make, server: Serve) -> None:
