@@ -33,6 +33,7 @@ def offer(folder: Path, wanted: Wanted) -> Offer:
     """Return what a saved data set has to offer."""
     node: Node = ("preference_dataset", wanted.experiment)
     try:
+        wanted.require_made(node)
         rows = tuple(_row(row, number) for number, row in enumerate(_rows(_split(folder))))
         if not rows:
             raise DataError("it has no rows")

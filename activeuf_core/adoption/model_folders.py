@@ -61,6 +61,7 @@ def offer(folder: Path, wanted: Wanted, *, allow_pickle: bool) -> Offer | None:
     node: Node = (asset, wanted.experiment)
     pickled = tuple(_pickled(folder))
     try:
+        wanted.require_made(node)
         if pickled and not allow_pickle:
             raise DataError(
                 f"its weights are pickled ({pickled[0].name}), which can run code when they are "

@@ -15,9 +15,11 @@ from typing import Any
 
 from activeuf_core.artifacts import Manifest
 from activeuf_core.catalog import Resolved
+from activeuf_core.errors import DataError
 from activeuf_core.paths import Layout
 from activeuf_core.recipes import Node, Recipe, RecipeBook
 from activeuf_core.stages import STAGES, stage_of
+from activeuf_core.stand_ins import STAND_IN, is_stand_in
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,18 @@ class Wanted:
     def resolved(self, node: Node) -> Resolved:
         """Return a node's config, and where its models and data lie."""
         return self.book.catalog.resolved(*node)
+
+    def require_made(self, node: Node) -> None:
+        """Refuse what no stage makes: a stand-in says so, and whoever else does without shares it.
+
+        Raises: DataError.
+        """
+        full = self.resolved(node).full
+        if is_stand_in(full):
+            raise DataError(
+                f"{node[0]} of {node[1]} is a stand-in ({full[STAND_IN]}), which nothing may take "
+                "the place of. Name an experiment that has it"
+            )
 
     def own(self, asset: str) -> Recipe:
         """Return the recipe of one of the experiment's own assets."""

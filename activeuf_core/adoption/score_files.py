@@ -21,6 +21,7 @@ from activeuf_core.errors import DataError
 from activeuf_core.evals.benchmarks import BENCHMARKS, Benchmark
 from activeuf_core.paths import SCORE
 from activeuf_core.recipes import Node
+from activeuf_core.stand_ins import kind_of_score
 
 METRICS_JSON = "metrics.json"
 RESULTS = "results"
@@ -58,6 +59,7 @@ def offer(path: Path, row: Benchmark, wanted: Wanted, *, beside: str = "") -> Of
     try:
         if beside:
             raise DataError(f"the model that it lies beside was refused: {beside}")
+        wanted.require_made(node)
         score = read(path, row)
     except DataError as error:
         return Offer(node, path, "score", problem=str(error))
@@ -90,6 +92,8 @@ def read(path: Path, row: Benchmark) -> Score:
 def _own(body: Mapping[str, Any], row: Benchmark) -> Score:
     if body["benchmark"] != row.name:
         raise DataError(f"it is a score on {body['benchmark']!r}, expected {row.name!r}")
+    if kind := kind_of_score(body):
+        raise DataError(f"it is a stand-in ({kind}), and no score that was computed")
     stderr, rows = body.get("stderr"), body.get("n")
     parts = {
         name: (_fraction(part["score"], name), part.get("n"))

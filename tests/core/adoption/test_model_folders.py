@@ -11,9 +11,12 @@ import pytest
 from activeuf_core.adoption.model_folders import is_model, kind_of, offer
 from activeuf_core.adoption.offers import Offer, Wanted
 from activeuf_core.adoption.taking import take
+from activeuf_core.catalog import Catalog
 from activeuf_core.paths import TRAINING_CONFIG
+from activeuf_core.recipes import RecipeBook
 from tests.core.adoption.conftest import Trained, wanted_of
 from tests.fakes import tiny_models
+from tests.graph.conftest import write_yaml
 
 
 def look(folder: Path, wanted: Wanted, *, allow_pickle: bool = False) -> Offer:
@@ -150,3 +153,14 @@ def test_an_adapter_names_the_base_model_of_this_machine(
     assert written["base_model_name_or_path"] == str(tmp_path / "base")
     other = wanted_of(tmp_path, dpo_model={"base_model": "base", "lora": {"rank": 8}})
     assert look(folder, other).problem == "it is an adapter of rank 64, the experiment says rank 8"
+
+
+def test_no_model_becomes_an_untrained_one(
+    tmp_path: Path, wanted: Wanted, trained: Trained
+) -> None:
+    path = tmp_path / "configs" / "experiments" / "exp-a.yaml"
+    write_yaml(path, {"baseline": "untrained", "base_model": "base"})
+    book = RecipeBook(Catalog.load(tmp_path / "configs", wanted.layout), wanted.book.store)
+    node = ("dpo_model", "exp-a")
+    found = look(trained(), Wanted.of(book, "exp-a", [node]))
+    assert found.problem.startswith("dpo_model of exp-a is a stand-in (untrained)")

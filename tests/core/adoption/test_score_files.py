@@ -94,5 +94,18 @@ def test_it_becomes_a_score_that_the_tables_can_read(tmp_path: Path, wanted: Wan
     assert str(path) in manifest.provenance["adopted"]["digests"]
 
 
+def test_nothing_takes_the_place_of_what_is_left_out(tmp_path: Path, wanted: Wanted) -> None:
+    path = write(tmp_path, {"metrics": [{"primary_score": 0.25}]})
+    found = offer(path, benchmark("alpaca_eval"), wanted)
+    assert found.problem.startswith("alpaca_eval_score of exp-a is a stand-in (left out)")
+    assert not found.written
+
+
+def test_a_published_score_is_not_taken_for_a_computed_one(tmp_path: Path) -> None:
+    body = {"benchmark": "gsm8k", "score": 0.7, "details": {"parts": {}, "published": "a paper"}}
+    with pytest.raises(DataError, match=r"a stand-in \(published\)"):
+        read(write(tmp_path, body), GSM8K)
+
+
 def found_at(manifest: Any) -> tuple[str, str]:
     return manifest.asset, manifest.fingerprint
