@@ -99,7 +99,8 @@ class PointReport(logging.Handler):
             self._scores = fingerprint
             scores = read_json(folder / SCORES)
             loss = self.book.catalog.resolved("dpo_model", self._experiment).full["loss_type"]
-            self._run.config.update(wandb_names.titles(scores, loss), allow_val_change=True)
+            facts = wandb_names.titles(scores, loss) | wandb_names.benchmarks_of_means(scores, loss)
+            self._run.config.update(facts, allow_val_change=True)
             self._log(wandb_names.summary(scores, loss))
 
     def _follow(self, asset: str, folder: Path) -> None:

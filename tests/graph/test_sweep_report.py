@@ -109,7 +109,8 @@ def test_a_failure_of_tracking_is_told_apart(project: Project) -> None:
 def test_scores_are_told_once(project: Project, tmp_path: Path) -> None:
     book = project.book()
     recipe = book.recipe("scores", "exp-a")
-    means = {name: {"value": 0.5} for name in ("DPO/Mean", "Rewardbench/Mean", "Final Score/Mean")}
+    names = ("DPO/Mean", "Rewardbench/Mean", "Final Score/Mean")
+    means = {name: {"value": 0.5, "over": ["gsm8k"]} for name in names}
     write_json(tmp_path / "made" / SCORES, {"benchmarks": {}, "means": means})
     fields = ("asset", "partition", "fingerprint", "version", "generation", "config", "inputs")
     told = {name: getattr(recipe, name) for name in fields}
@@ -120,4 +121,5 @@ def test_scores_are_told_once(project: Project, tmp_path: Path) -> None:
     tell(report, Completed(recipe, manifest, is_adopted=False))
     report.finish()
     assert [row["DPO/Mean"] for row in run.rows] == [0.5]
+    assert run.config["over/DPO/Mean"] == "gsm8k"
     assert "DPO/Mean" in report.names
