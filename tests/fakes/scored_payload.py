@@ -29,7 +29,7 @@ def work(unit: dict[str, Any], folder: Path) -> bool:
         rows = [json.dumps({"step": step, "loss": 1.0 - step / 4}) for step in range(3)]
         (output / "metrics.jsonl").write_text("\n".join(rows) + "\n")
     if unit["asset"] == "scores":
-        means = {name: {"value": value} for name, value in MEANS.items()}
+        means = {name: {"value": value, "over": []} for name, value in MEANS.items()}
         (output / "scores.json").write_text(json.dumps({"benchmarks": {}, "means": means}))
     return plain_work(unit, folder)
 
