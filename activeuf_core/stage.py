@@ -62,6 +62,7 @@ class StageContext:
         self._of_unit = of_unit or folder
         self._started = time.time()
         self._progress_written = 0.0
+        self._when_done: list[Callable[[], None]] = []
 
     @property
     def runtime(self) -> Mapping[str, Any]:
@@ -170,6 +171,10 @@ class StageContext:
         """
         shared_fate.ask_for_another_start(self._of_unit, reason)
 
+    def when_done(self, act: Callable[[], None]) -> None:
+        """Do something once the result is written: until then, what it removes may be needed."""
+        self._when_done.append(act)
+
     def finish(self) -> None:
         """Write the result: from here on the unit counts as done."""
         seconds = time.time() - self._started
@@ -183,6 +188,8 @@ class StageContext:
         }
         result = {"metadata": self.metadata, "checks": self.checks, "provenance": provenance}
         write_json(self._folder.result, _plain(result))
+        for act in self._when_done:
+            act()
 
 
 Run = Callable[[StageContext], None]

@@ -21,6 +21,7 @@ that a checkpoint holds, so a run that was killed ends with the same bytes as on
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import time
@@ -94,7 +95,7 @@ def run(context: StageContext) -> None:
     report.report_checks(context, loop.state, seen, config.budget)
     report.draw_plots(context, loop.state, table)
     context.add_table("preview", iterate_rows(context.output / paths.PREFERENCES))
-    checkpoints.discard(context.checkpoints)
+    context.when_done(functools.partial(checkpoints.discard, context.checkpoints))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ complete checkpoint. Heavy: imports torch, transformers, trl.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from activeuf_core import processes
 from activeuf_core.artifacts import file_sha256
+from activeuf_core.config import identity_of
 from activeuf_core.errors import ConfigError
 from activeuf_core.fingerprint import digest_of
 from activeuf_core.paths import PREFERENCES
@@ -138,7 +140,7 @@ def train(context: StageContext, config: TrainingConfig, kind: Kind) -> None:
         values["seconds"] = time.monotonic() - began
         counts = (plan.comparisons.num_read, plan.comparisons.num_kept)
         report.write(context, config, kind.metrics, report.Facts(values, *counts, distance))
-        checkpoints.clear(context.checkpoints)
+        context.when_done(functools.partial(checkpoints.clear, context.checkpoints))
     processes.wait()  # a launcher gives up on one that is much longer than the others
 
 
@@ -161,7 +163,7 @@ def prepare(context: StageContext, config: TrainingConfig) -> Plan:
         comparisons=pairs,
         schedule=plan_steps(config, len(pairs.train)),
         dtype=base_model.choose_dtype(config),
-        identity=digest_of({"config": config.model_dump(mode="json"), "data": file_sha256(source)}),
+        identity=digest_of({"config": identity_of(config), "data": file_sha256(source)}),
     )
 
 

@@ -172,6 +172,7 @@ def test_killed_at_any_batch_asks_nothing_twice_and_ends_with_the_same_bytes(
     run(last)
     assert bytes_of(last) == bytes_of(reference)
     assert len(server.seen) == reference.metadata["annotations"] * len(ASPECTS)
+    last.finish()
     assert list(last.checkpoints.iterdir()) == []
 
 

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from activeuf_core import paths
 from activeuf_core.errors import DataError
 from activeuf_core.loop import checkpoints, report
-from activeuf_core.loop.run import run
+from activeuf_core.loop.run import run as run_stage
 from activeuf_core.schemas import read_rows
 from activeuf_core.stage import StageContext
 
@@ -44,6 +44,12 @@ class Killed(BaseException):
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than the loop on a small pool; `test_report` draws."""
     monkeypatch.setattr(report, "draw_plots", lambda *arguments: None)
+
+
+def run(context: StageContext) -> None:
+    """Run the stage to its end, as its furniture does."""
+    run_stage(context)
+    context.finish()
 
 
 def bytes_of(context: StageContext) -> dict[str, bytes]:
@@ -233,8 +239,12 @@ def test_error_leaves_the_checkpoint_of_what_was_bought(make_pool: Any, make_con
     ]
 
 
-def test_finished_loop_leaves_no_checkpoint(undisturbed: Any) -> None:
-    assert list(undisturbed[1].checkpoints.iterdir()) == []
+def test_checkpoints_stay_until_the_result_is_written(make_pool: Any, make_context: Any) -> None:
+    context = make_context(make_pool(29).write(), **SMALL)
+    run_stage(context)
+    assert list(context.checkpoints.iterdir()) != []
+    context.finish()
+    assert list(context.checkpoints.iterdir()) == []
 
 
 def test_every_prompt_is_compared_once(undisturbed: Any) -> None:

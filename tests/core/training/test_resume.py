@@ -159,3 +159,14 @@ def test_checkpoint_of_other_settings_is_not_resumed_from(
     other = train(make_training("dpo_model", home=tmp_path, **LONG, max_steps=6, seed=1))
     assert other.metadata["resumed_from_step"] == 0
     assert other.metadata["steps"] == 6
+
+
+def test_settings_of_speed_alone_cost_no_progress(
+    make_training: MakeTraining, uninterrupted: StageContext, tmp_path: Path
+) -> None:
+    stop(make_training("dpo_model", home=tmp_path, **LONG), 5)
+    smaller = {**LONG, "per_device_batch_size": 4, "gradient_checkpointing": True, "save_every": 7}
+    resumed = train(make_training("dpo_model", home=tmp_path, **smaller))
+    assert resumed.metadata["resumed_from_step"] == 5
+    losses = [row["loss"] for row in curve(resumed)]
+    assert losses == pytest.approx([row["loss"] for row in curve(uninterrupted)], rel=1e-4)
