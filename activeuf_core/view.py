@@ -48,7 +48,7 @@ def _show_score(view: Path, experiment: str, scored: Benchmark, score: Path) -> 
     folder = view / MODEL_FOLDERS[scored.model] / experiment
     if scored.name != REWARD_BENCHMARK:
         folder = folder / "results" / scored.name
-    if read_json(score).get("reason") == LEFT_OUT:
+    if score.exists() and read_json(score).get("reason") == LEFT_OUT:
         (folder / SCORE_LINK).unlink(missing_ok=True)
     else:
         _link(folder / SCORE_LINK, score)
