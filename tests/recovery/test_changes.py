@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from activeuf_core import stages
+from activeuf_core.evals.benchmarks import BENCHMARKS
 from activeuf_core.recipes import Node
 from tests.recovery.world import EXPERIMENTS, World, below, edit, nodes
 
@@ -106,9 +107,10 @@ def test_a_key_that_changes_no_result_concerns_nothing(world: World, key: Key) -
 def test_a_code_version_concerns_its_asset_of_all_experiments(
     world: World, asset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bumped = dataclasses.replace(stages.stage_of(asset), version="2")
+    before = stages.stage_of(asset)
+    bumped = dataclasses.replace(before, version="77")
     monkeypatch.setitem(stages._BY_ASSET, asset, bumped)
-    assert all("version: 1 → 2" in world.reasons()[node] for node in nodes(asset))
+    assert all(f"version: {before.version} → 77" in world.reasons()[node] for node in nodes(asset))
     world.recovers_exactly(nodes(asset) | below(asset))
 
 
@@ -143,6 +145,9 @@ def test_an_experiment_that_is_renamed_keeps_all_that_does_not_bear_its_name(wor
     world.experiment("exp-a").rename(world.experiment("exp-z"))
     kept = nodes(("preference_dataset", "dpo_model", "reward_model"), "exp-z")
     kept |= below(("dpo_model", "reward_model"), "exp-z")
+    kept |= nodes(
+        [row.asset for row in BENCHMARKS if row.optional], "exp-z"
+    )  # left out: read nothing
     named = nodes(("wandb_summary", "leaderboard"), "exp-z")
     assert world.states() == {
         **dict.fromkeys(kept, "unrecorded"),
