@@ -90,7 +90,7 @@ class Local:
 
     def __init__(self, config: LocalSource, files: dict[Split, str]) -> None:
         self._names = {split: ref.name for split, ref in config.given().items()}
-        self._files = {split: Path(file) for split, file in files.items()}
+        self._files: dict[Split, Path] = {split: Path(file) for split, file in files.items()}
 
     @property
     def splits(self) -> tuple[Split, ...]:

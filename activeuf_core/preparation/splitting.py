@@ -43,7 +43,9 @@ def place(text: str, salt: str = "split") -> float:
 def expected_fractions(fractions: Fractions, official: Iterable[Split]) -> dict[Split, float]:
     """Return which share of the rows that are divided each split gets; official ones get none."""
     kept = set(official) - {"train"}
-    shares = {split: getattr(fractions, split) for split in SPLITS if split not in kept}
+    shares: dict[Split, float] = {
+        split: getattr(fractions, split) for split in SPLITS if split not in kept
+    }
     whole = sum(shares.values())
     return {split: share / whole for split, share in shares.items()}
 
