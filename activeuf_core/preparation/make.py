@@ -36,7 +36,9 @@ def make(
     count_tokens: CountTokens | None = None,
 ) -> Prepared:
     """Return the data set. Args: count_tokens: returns the tokens of each row's prompt, by id."""
-    ordered = {split: sorted(examples, key=_order) for split, examples in given.items()}
+    ordered: dict[Split, list[Example]] = {
+        split: sorted(examples, key=_order) for split, examples in given.items()
+    }
     repeated = 0
     if config.duplicates == "drop":
         for split, examples in ordered.items():

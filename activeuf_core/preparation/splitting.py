@@ -17,7 +17,7 @@ from typing import Any
 
 from activeuf_core.preparation.config import SPLITS, Fractions, Split
 
-Example = Mapping[str, Any]
+Example = dict[str, Any]
 BySplit = dict[Split, list[Example]]
 
 

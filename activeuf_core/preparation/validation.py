@@ -46,7 +46,9 @@ class Facts:
     @property
     def rows(self) -> Iterator[tuple[Split, Row]]:
         """All rows, each with its split."""
-        return ((split, row) for split in SPLITS for row in self.splits.get(split, ()))
+        for split in SPLITS:
+            for row in self.splits.get(split, ()):
+                yield split, row
 
     @property
     def count(self) -> int:
@@ -57,7 +59,7 @@ class Facts:
 def splits_have_rows(facts: Facts) -> Verdict:
     """Every split that was asked for has rows: one of fraction 0 is not."""
     shares = expected_fractions(facts.config.fractions, facts.official)
-    wanted = [split for split in SPLITS if shares.get(split, 1.0) > 0]
+    wanted: list[Split] = [split for split in SPLITS if shares.get(split, 1.0) > 0]
     counts = {split: len(facts.splits.get(split, ())) for split in wanted}
     told = ", ".join(f"{split}: {count}" for split, count in counts.items())
     return Verdict(all(counts.values()), f"Rows: {told}.", dict(counts))

@@ -90,7 +90,7 @@ def test_columns_of_ones_own() -> None:
     [
         ({"a": ["x"]}, r"f:3: a is \['x'\], expected a text or a number"),
         ({"s": "good"}, "f:3: s is 'good', expected a number or nothing"),
-        ({"s": float("nan")}, "f:3: s is nan"),
+        ({"s": float("inf")}, "f:3: s is inf"),
         ({"key": None}, "f:3: key is None"),
         ({"q": True}, "f:3: q is True"),
     ],
@@ -99,6 +99,12 @@ def test_values_of_another_sort(change: dict[str, Any], said: str) -> None:
     row = {"q": "Q", "a": "A", "r": None, "s": None, "key": "k", "from": None}
     with pytest.raises(DataError, match=said):
         made(CUSTOM, **{**row, **change})
+
+
+def test_nan_is_what_tables_hold_where_there_is_nothing() -> None:
+    nan = float("nan")
+    row = {"q": nan, "a": 3, "r": nan, "s": nan, "key": "k", "from": nan}
+    assert made(CUSTOM, **row) == {"question": "", "answer": "3", "gold": "3", "given_id": "k"}
 
 
 def test_a_row_without_a_column_lists_what_it_has() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from activeuf_core import paths
@@ -170,6 +173,30 @@ def test_raw_rows_are_kept_as_they_were_with_their_places(
     assert set(passed(raw)) == {rule.name for rule in RAW_RULES}
     revision = json.loads((raw.output / paths.DATASET_REVISION).read_text())
     assert set(revision["files"]) == {"train/train.jsonl", "test/test.jsonl"}
+
+
+def raw_of(
+    make_context: Callable[..., StageContext], tmp_path: Path, row: dict[str, Any]
+) -> StageContext:
+    """Return the raw rows of a Parquet file with one row."""
+    path = tmp_path / "one.parquet"
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    config = {"name": "one", "format": {"kind": "gsm8k"}, "source": ONE_FILE}
+    raw = make_context("raw_dataset", config, locations={"train": path})
+    run_raw(raw)
+    return raw
+
+
+def test_days_become_texts(make_context: Callable[..., StageContext], tmp_path: Path) -> None:
+    raw = raw_of(make_context, tmp_path, {"question": "q", "day": date(2026, 1, 2)})
+    assert next(raw_rows(raw.output, "train")).values["day"] == "2026-01-02"
+
+
+def test_what_is_no_text_is_refused(
+    make_context: Callable[..., StageContext], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"one.parquet: row 0: picture holds a bytes"):
+        raw_of(make_context, tmp_path, {"question": "q", "picture": b"\x89PNG"})
 
 
 def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:

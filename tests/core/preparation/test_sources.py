@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 
 from activeuf_core.errors import DataError
 from activeuf_core.preparation.config import Source
 from activeuf_core.preparation.sources import DatasetSource, open_source
-from tests.core.preparation.conftest import HUB, LOCAL, TEST, TRAIN, as_csv
+from tests.core.preparation.conftest import HUB, LOCAL, TEST, TRAIN, as_csv, as_jsonl
 
 
 def opened(settings: dict[str, Any], places: dict[str, Any]) -> DatasetSource:
@@ -35,9 +39,27 @@ def test_local_files_are_known_by_their_digests(local: dict[str, Path]) -> None:
     assert changed == ["test/test.jsonl"]
 
 
-def test_csv_gives_the_same_texts(local: dict[str, Path]) -> None:
-    path = local["train"].with_suffix(".csv")
+def write_csv(path: Path) -> None:
     path.write_text(as_csv(TRAIN), newline="")
+
+
+def write_packed(path: Path) -> None:
+    path.write_bytes(gzip.compress(as_jsonl(TRAIN).encode()))
+
+
+def write_parquet(path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(TRAIN), path)
+
+
+@pytest.mark.parametrize(
+    ("ending", "write"),
+    [(".csv", write_csv), (".jsonl.gz", write_packed), (".parquet", write_parquet)],
+)
+def test_files_of_all_kinds_give_the_same_texts(
+    ending: str, write: Callable[[Path], None], local: dict[str, Path]
+) -> None:
+    path = local["train"].with_suffix(ending)
+    write(path)
     found = opened(LOCAL, {**local, "train": path}).rows("train")
     assert [row.values for row in found] == TRAIN
 
