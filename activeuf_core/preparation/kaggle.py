@@ -13,7 +13,7 @@ from pathlib import Path
 
 from activeuf_core.errors import ConfigError, DataError
 from activeuf_core.preparation.config import KaggleSource, Split
-from activeuf_core.preparation.revision import Revision, digests_of
+from activeuf_core.preparation.revision import Revision, digests_of, files_below
 from activeuf_core.sources import SourceRow, iterate_source
 
 
@@ -53,9 +53,7 @@ class Kaggle:
         path = self._folder / name
         if not path.is_file() or not path.resolve().is_relative_to(self._folder.resolve()):
             found = sorted(
-                one.relative_to(self._folder).as_posix()
-                for one in self._folder.rglob("*")
-                if one.is_file()
+                one.relative_to(self._folder).as_posix() for one in files_below(self._folder)
             )
             raise DataError(
                 f"Kaggle data set {self.handle}: no file {name!r} (split {split}); it has: "

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Body = Mapping[str, Any]
+FILES_TOLD = 10
 
 
 def render(stats: Body) -> str:
@@ -26,8 +27,11 @@ def render(stats: Body) -> str:
 
 def _origin(revision: Body) -> str:
     told = f", revision `{revision['revision']}`" if revision["revision"] else ""
-    files = "".join(f"\n- `{name}` sha256 `{sha}`" for name, sha in revision["files"].items())
-    return f"Source: {revision['kind']} `{revision['name']}`{told}.{files}"
+    lines = [f"\n- `{name}` sha256 `{sha}`" for name, sha in revision["files"].items()]
+    more = len(lines) - FILES_TOLD
+    if more > 0:
+        lines = [*lines[:FILES_TOLD], f"\n- and {more} more: see `revision.json`"]
+    return f"Source: {revision['kind']} `{revision['name']}`{told}.{''.join(lines)}"
 
 
 def _splits(splits: Body) -> list[str]:

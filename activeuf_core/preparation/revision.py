@@ -32,6 +32,18 @@ class Revision:
         return {**asdict(self), "files": dict(self.files)}
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Return the files of a folder without hidden ones: what tools note beside a data set, such as
+    when it was fetched, is no part of it.
+    """
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
 def digests_of(folder: Path, files: Iterable[Path]) -> dict[str, str]:
     """Return the sha256 of files, by their path below a folder."""
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in sorted(files)}

@@ -53,10 +53,11 @@ ID_DIGITS = 16
 
 def content_key(example: Mapping[str, Any]) -> str:
     """Return what two rows have in common when they say the same: the same question to a reader,
-    and the same texts beside it (there, case can be what a rubric asks for).
+    and the same texts beside it (there, case can be what a rubric asks for). A digest: the keys of
+    all rows are held at once.
     """
     values = [normalised_question(example["question"]), *(example[field] for field in CONTENT)]
-    return to_text(values)
+    return hashlib.sha256(to_text(values).encode()).hexdigest()
 
 
 def with_ids(examples: Iterable[Mapping[str, Any]]) -> list[Row]:

@@ -16,7 +16,7 @@ from activeuf_core.config import DataRef
 from activeuf_core.errors import DataError
 from activeuf_core.preparation.config import HubSource, LocalSource, Source, Split
 from activeuf_core.preparation.kaggle import Kaggle
-from activeuf_core.preparation.revision import Revision, digests_of
+from activeuf_core.preparation.revision import Revision, digests_of, files_below
 from activeuf_core.preparation.tfds import Tfds
 from activeuf_core.sources import SourceRow, iterate_source
 
@@ -72,9 +72,8 @@ class Hub:
         """Return the commit, or digests of the folder's files."""
         folder = Path(self._location)
         if folder.exists():
-            files = [one for one in folder.rglob("*") if one.is_file()]
-            named = self._config.data.name
-            return Revision("hf", named, "", is_pinned=True, files=digests_of(folder, files))
+            digests = digests_of(folder, files_below(folder))
+            return Revision("hf", self._config.data.name, "", is_pinned=True, files=digests)
         name, _, revision = self._location.rpartition("@")
         is_commit = COMMIT.fullmatch(revision) is not None
         return Revision("hf", name or self._location, revision, is_pinned=is_commit)

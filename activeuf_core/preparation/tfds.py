@@ -16,7 +16,7 @@ from typing import Any
 
 from activeuf_core.errors import ConfigError, DataError
 from activeuf_core.preparation.config import Split, TfdsSource
-from activeuf_core.preparation.revision import Revision, digests_of
+from activeuf_core.preparation.revision import Revision, digests_of, files_below
 from activeuf_core.sources import SourceRow
 
 TROUBLE = (OSError, ValueError, AssertionError, NotImplementedError, ImportError)
@@ -44,7 +44,7 @@ class Tfds:
     def resolve_revision(self) -> Revision:
         """Return the version, and digests of its files; prepares them where need be."""
         folder = Path(str(self._builder.data_dir))
-        files = [one for one in folder.rglob("*") if one.is_file() and one.name != MADE_ANEW]
+        files = [one for one in files_below(folder) if one.name != MADE_ANEW]
         return Revision(
             kind="tfds",
             name=self._config.builder,

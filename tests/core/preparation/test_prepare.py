@@ -20,6 +20,8 @@ from activeuf_core.preparation.column_rules import RAW_RULES
 from activeuf_core.preparation.config import SPLITS
 from activeuf_core.preparation.prepare import raw_rows, raw_splits, run_prepared, run_raw
 from activeuf_core.preparation.validation import RULES
+from activeuf_core.rewards.config import RewardsConfig
+from activeuf_core.rewards.registry import build
 from activeuf_core.schemas import read_rows
 from activeuf_core.stage import StageContext
 from tests.core.preparation.conftest import HUB, KAGGLE, LOCAL, TEST, TFDS, TRAIN, Prepare, as_jsonl
@@ -74,6 +76,27 @@ def test_a_row_has_what_trainers_and_rewards_read(prepare: Prepare, local: dict[
     assert [turn["role"] for turn in row["prompt"]] == ["system", "user"]
     assert row["answer"].endswith("<<60+2=62>>62.\n#### 60")
     assert (row["rubric"], row["chosen"], row["target_score"]) == (None, None, None)
+
+
+def test_rewards_read_the_rows(prepare: Prepare, local: dict[str, Path]) -> None:
+    rows = rows_of(prepare(LOCAL, local), "test")
+    columns = {name: [row[name] for row in rows] for name in ("answer", "rubric", "reference")}
+    said = [f"<reasoning>so</reasoning><answer>{row['gold']}</answer>" for row in rows]
+    suite = build(RewardsConfig())
+    scores = suite.score(said, **columns)
+    best = sum(scores[name][0] or 0.0 for name in suite.names)
+    assert best == pytest.approx(suite.ends[1])
+    assert all(len(set(column)) == 1 for column in scores.values())
+
+
+def test_trainers_read_the_files(prepare: Prepare, local: dict[str, Path], tmp_path: Path) -> None:
+    import datasets
+
+    made = prepare(LOCAL, local)
+    file = str(made.output / paths.DATASET_SPLIT.format(split="test"))
+    found = datasets.Dataset.from_parquet(file, cache_dir=str(tmp_path / "cache"))
+    assert len(found) == 20
+    assert found[0]["prompt"][-1]["content"] == found[0]["question"]
 
 
 def test_all_checks_are_reported_by_name_and_pass(prepare: Prepare, local: dict[str, Path]) -> None:

@@ -35,6 +35,12 @@ def test_origin_counts_and_what_was_left_out() -> None:
     assert "- repeated: 2" in text
 
 
+def test_a_source_of_many_files_is_told_in_short() -> None:
+    files = {f"part-{number}": "0" for number in range(30)}
+    text = render({**body(), "revision": {**body()["revision"], "files": files}})
+    assert "`part-9`" in text and "`part-10`" not in text and "and 20 more" in text
+
+
 def test_results_in_words() -> None:
     text = render(
         body(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from activeuf_core.preparation.revision import Revision, digests_of
+from activeuf_core.preparation.revision import Revision, digests_of, files_below
 
 
 def test_digests_by_path_below_the_folder(tmp_path: Path) -> None:
@@ -16,6 +16,13 @@ def test_digests_by_path_below_the_folder(tmp_path: Path) -> None:
         path.write_text(path.name)
     expected = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a", "one")}
     assert digests_of(tmp_path, files) == {"a": expected["a"], "b/one": expected["one"]}
+
+
+def test_hidden_files_are_no_part_of_a_data_set(tmp_path: Path) -> None:
+    for name in (".cache/fetched", "main/train", ".gitattributes"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert files_below(tmp_path) == [tmp_path / "main" / "train"]
 
 
 def test_record_is_plain_json() -> None:
