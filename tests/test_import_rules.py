@@ -37,6 +37,7 @@ MAY_READ = {
     ("loop", "activeuf_core.annotations"),
     ("loop", "activeuf_core.enn"),
     ("loop", "activeuf_core.features.precision"),
+    ("preparation", "activeuf_core.rewards"),
     ("reporting", "activeuf_core.evals.benchmarks"),
     ("rewards", "activeuf_core.annotations"),
 }

@@ -1,0 +1,1 @@
+"""Dataset preparation: questions read from a source, brought into one form, split and checked."""
