@@ -35,6 +35,7 @@ from activeuf_core import processes
 told = processes.gather({name: os.environ.get(name) for name in ("RANK", "ACCELERATE_USE_FSDP")})
 if processes.current().is_first:
     open(sys.argv[1], "w").write(json.dumps(told))
+processes.part()  # threads of a rendezvous that outlives its process abort it
 """
 
 
