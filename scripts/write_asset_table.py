@@ -54,13 +54,21 @@ def render() -> str:
         "",
         "## Benchmarks",
         "",
-        "| benchmark | of | metric | data | examples in the context |",
-        "|---|---|---|---|---|",
+        "| benchmark | of | task | metric | better | in the mean | data | examples |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in BENCHMARKS:
-        lines.append(
-            f"| {row.title} | `{row.model}` | {row.metric} | `{row.hub}` | {row.num_fewshot} |"
+        cells = (
+            row.title + (" (optional)" if row.optional else ""),
+            f"`{row.model}`",
+            f"`{row.task}`",
+            row.metric,
+            "higher" if row.higher_is_better else "lower",
+            "yes" if row.in_mean else "no",
+            f"`{row.hub}`",
+            str(row.num_fewshot),
         )
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

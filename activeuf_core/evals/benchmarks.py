@@ -16,18 +16,22 @@ class Benchmark:
     """One benchmark.
 
     `name` is the key in configs and results, `title` the name in tables and W&B, `model` the asset
-    that is scored, `hub` where its data lie by default, `metric` what the score is (always a
-    fraction, higher is better), `in_mean` whether it enters the mean over its model's benchmarks.
-    An `optional` one is left out of every experiment whose file has no section for it.
+    that is scored, `task` what scores it (a task of the files in `tasks/`, or a module of this
+    room), `metric` what the score is (always a fraction), `hub` where its data lie by default,
+    `num_fewshot` the worked examples in the context, `max_new_tokens` the limit of an output,
+    `in_mean` whether it enters the mean over its model's benchmarks. An `optional` one is left out
+    of every experiment whose file has no section for it.
     """
 
     name: str
     title: str
     model: Literal["dpo_model", "reward_model"]
+    task: str
     metric: str
     hub: str
-    num_fewshot: int
-    max_new_tokens: int
+    num_fewshot: int = 0
+    max_new_tokens: int = 0
+    higher_is_better: bool = True
     in_mean: bool = True
     optional: bool = False
 
@@ -45,43 +49,74 @@ class Benchmark:
 
 
 BENCHMARKS: tuple[Benchmark, ...] = (
-    Benchmark("gsm8k", "GSM8K", "dpo_model", "exact_match", "openai/gsm8k", 8, 512),
     Benchmark(
-        "minerva_math",
-        "Minerva Math",
-        "dpo_model",
-        "exact_match",
-        "EleutherAI/hendrycks_math",
-        4,
-        1024,
+        name="gsm8k",
+        title="GSM8K",
+        model="dpo_model",
+        task="activeuf_gsm8k",
+        metric="exact_match",
+        hub="openai/gsm8k",
+        num_fewshot=8,
+        max_new_tokens=512,
     ),
-    Benchmark("ifeval", "IFEval", "dpo_model", "prompt_level_loose_acc", "google/IFEval", 0, 2048),
-    Benchmark("truthfulqa", "TruthfulQA", "dpo_model", "mc2", "truthfulqa/truthful_qa", 6, 0),
     Benchmark(
-        "alpaca_eval",
-        "AlpacaEval 2",
-        "dpo_model",
-        "length_controlled_winrate",
-        "tatsu-lab/alpaca_eval",
-        0,
-        2048,
+        name="minerva_math",
+        title="Minerva Math",
+        model="dpo_model",
+        task="activeuf_minerva_math_algebra",
+        metric="exact_match",
+        hub="EleutherAI/hendrycks_math",
+        num_fewshot=4,
+        max_new_tokens=1024,
+    ),
+    Benchmark(
+        name="ifeval",
+        title="IFEval",
+        model="dpo_model",
+        task="activeuf_ifeval",
+        metric="prompt_level_loose_acc",
+        hub="google/IFEval",
+        max_new_tokens=2048,
+    ),
+    Benchmark(
+        name="truthfulqa",
+        title="TruthfulQA",
+        model="dpo_model",
+        task="activeuf_truthfulqa",
+        metric="mc2",
+        hub="truthfulqa/truthful_qa",
+        num_fewshot=6,
+    ),
+    Benchmark(
+        name="alpaca_eval",
+        title="AlpacaEval 2",
+        model="dpo_model",
+        task="alpaca",
+        metric="length_controlled_winrate",
+        hub="tatsu-lab/alpaca_eval",
+        max_new_tokens=2048,
         optional=True,
     ),
     Benchmark(
-        "rewardbench2", "RewardBench 2", "reward_model", "mean", "allenai/reward-bench-2", 0, 0
+        name="rewardbench2",
+        title="RewardBench 2",
+        model="reward_model",
+        task="rewardbench",
+        metric="mean",
+        hub="allenai/reward-bench-2",
     ),
     Benchmark(
-        "rewardbench",
-        "RewardBench",
-        "reward_model",
-        "mean",
-        "allenai/reward-bench",
-        0,
-        0,
+        name="rewardbench",
+        title="RewardBench",
+        model="reward_model",
+        task="rewardbench_pairs",
+        metric="mean",
+        hub="allenai/reward-bench",
         in_mean=False,
         optional=True,
     ),
 )
+"""Minerva Math's subjects differ in nothing but their rows: all are answered as one task."""
 
 
 def benchmark(name: str) -> Benchmark:

@@ -77,7 +77,7 @@ def load_task(row: Benchmark, rows: list[Row], shots: int, max_new_tokens: int) 
     Args: shots: worked examples in the context. max_new_tokens: limit of a written output.
     """
     own = [{"group": "scored", "task": [_overrides(row, rows, shots, max_new_tokens)]}]
-    task = _task_manager().load(own)["tasks"][task_name(row)]
+    task = _task_manager().load(own)["tasks"][row.task]
     task.set_fewshot_seed(FEWSHOT_SEED)
     return task
 
@@ -114,13 +114,6 @@ def summarise(row: Benchmark, rows: list[Row], samples: Sequence[Any], lm: Polic
     return Outcome(found.score, found.stderr, found.parts, predictions, details, {}, {}, "")
 
 
-def task_name(row: Benchmark) -> str:
-    """Return the name of the task that the policy answers: all subjects of Minerva Math, whose
-    tasks differ in nothing but their rows, as one.
-    """
-    return f"activeuf_{row.name}" + ("_algebra" if row.name == "minerva_math" else "")
-
-
 @functools.cache
 def _task_manager() -> Any:
     from lm_eval.tasks import TaskManager
@@ -139,7 +132,7 @@ def _overrides(row: Benchmark, rows: list[Row], shots: int, max_new_tokens: int)
         raise DataError(f"{row.name}: the rows do not form one table ({error}).") from error
     entry = _entry(row)
     own: dict[str, Any] = {
-        "task": task_name(row),
+        "task": row.task,
         "custom_dataset": lambda **_: {ROWS: table},
         "test_split": ROWS,
     }
@@ -151,7 +144,7 @@ def _overrides(row: Benchmark, rows: list[Row], shots: int, max_new_tokens: int)
 
 def _entry(row: Benchmark) -> Mapping[str, Any]:
     """Return the task file of a benchmark."""
-    return _task_manager().task_index[task_name(row)].cfg
+    return _task_manager().task_index[row.task].cfg
 
 
 def _prediction(row: Benchmark, question: Row, sample: Mapping[str, Any], lm: Policy) -> Prediction:

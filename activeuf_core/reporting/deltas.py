@@ -1,9 +1,9 @@
 """Differences from the baseline's row, and why there is none where numbers do not compare.
 
-In: the rows of a leaderboard. Out: every cell's `delta`, and notes. Two scores compare when they
-bear the same name and are of the same rows (published scores do not tell their rows: the name
-decides). Two means compare when they are over the same benchmarks, and those compare. Pure
-functions.
+In: the rows of a leaderboard. Out: every cell's `delta`, whether that `is_better`, and notes. Two
+scores compare when they bear the same name and are of the same rows (published scores do not tell
+their rows: the name decides). Two means compare when they are over the same benchmarks, and those
+compare. Pure functions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from activeuf_core.evals.benchmarks import BENCHMARKS
+
+LOWER_IS_BETTER = frozenset(row.name for row in BENCHMARKS if not row.higher_is_better)
 Row = dict[str, Any]
 Cell = Mapping[str, Any]
 
@@ -25,11 +28,12 @@ def add_deltas(rows: Sequence[Row], baseline: str | None) -> list[str]:
     for row in rows:
         row["is_baseline"] = row is base
         for name, cell in row["cells"].items():
-            cell["delta"] = None
+            cell["delta"] = cell["is_better"] = None
             if base is None or row is base or None in (cell["value"], base["cells"][name]["value"]):
                 continue
             if compares(row["cells"], base["cells"], name):
-                cell["delta"] = cell["value"] - base["cells"][name]["value"]
+                delta = cell["delta"] = cell["value"] - base["cells"][name]["value"]
+                cell["is_better"] = (delta < 0) == (name in LOWER_IS_BETTER) if delta else None
             else:
                 kept_back.setdefault(row["name"], []).append(cell["title"])
     return [

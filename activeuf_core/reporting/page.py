@@ -112,6 +112,6 @@ def _html_cell(cell: Mapping[str, Any], kind: str) -> str:
     spread = f" ± {cell['spread']:.3f}" if cell["spread_kind"] else ""
     delta = ""
     if cell["delta"] is not None:
-        way = "up" if cell["delta"] > 0 else "down" if cell["delta"] < 0 else "same"
+        way = {True: "up", False: "down", None: "same"}[cell["is_better"]]
         delta = f'<small class="{way}">{cell["delta"]:+.3f}</small>'
     return f'<td data-value="{cell["value"]!r}"{classes}>{cell["value"]:.3f}{spread}{delta}</td>'

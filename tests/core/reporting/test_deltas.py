@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from activeuf_core.reporting import deltas
 from tests.core.reporting.conftest import MakeBoard, all_scores, scores_of
 
 OTHER_ROWS = {"data": {"name": "other", "identity": "2"}}
@@ -43,3 +44,13 @@ def test_published_scores_compare_by_name(
 ) -> None:
     cells, _ = compare(make_board, scores_of({"gsm8k": 0.5}, gsm8k={"data": None, "title": title}))
     assert cells["gsm8k"]["delta"] == (None if delta is None else pytest.approx(delta))
+
+
+@pytest.mark.parametrize(("lower", "expected"), [([], True), (["gsm8k"], False)])
+def test_the_benchmark_says_which_way_is_better(
+    make_board: MakeBoard, monkeypatch: pytest.MonkeyPatch, lower: list[str], expected: bool
+) -> None:
+    monkeypatch.setattr(deltas, "LOWER_IS_BETTER", frozenset(lower))
+    cells, _ = compare(make_board, all_scores(0.5))
+    assert cells["gsm8k"]["delta"] == pytest.approx(0.3)
+    assert cells["gsm8k"]["is_better"] is expected
